@@ -1,0 +1,1 @@
+"""Data sets, their specification, splits and the one DataModule (floor 1)."""

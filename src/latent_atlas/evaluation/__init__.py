@@ -1,0 +1,1 @@
+"""Computes each array once and runs every metric whose arguments can be had (floor 5)."""

@@ -1,0 +1,1 @@
+"""Latent models, one module each; ``base`` holds the contract (floor 3). No Lightning here."""

@@ -1,0 +1,108 @@
+"""The contract of every latent model: one abstract method, ``loss``; the verbs are those that the model has."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from latent_atlas.data.spec import DataSpec
+from latent_atlas.spaces.base import LatentSpace
+
+VERBS = ("encode", "decode", "sample")
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one player minimizes: ``total`` (a scalar in nats per sample) and the named ``parts`` that are logged."""
+
+    total: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who is optimized, and how.
+
+    Args:
+        modules: whose parameters belong to this player.
+        optimizer: a factory, parameters -> optimizer.
+        scheduler: a factory, optimizer -> learning-rate scheduler, stepped once per update of this player.
+        repeat: updates per batch.
+        every: plays on batches whose number is a multiple of this.
+        clip: the greatest gradient norm.
+        ema: decay of the exponential moving average that validation and ``model.pt`` use.
+    """
+
+    modules: tuple[nn.Module, ...]
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    scheduler: Callable[[torch.optim.Optimizer], Any] | None = None
+    repeat: int = 1
+    every: int = 1
+    clip: float | None = None
+    ema: float | None = None
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The trainable parameters, each once."""
+        return list({id(p): p for module in self.modules for p in module.parameters() if p.requires_grad}.values())
+
+
+class LatentModel(nn.Module, ABC):
+    """A chart of a data set: a latent space and the maps to and from it.
+
+    A subclass writes ``loss`` and those of the verbs that it has: ``encode(x, condition=None) -> Posterior``,
+    ``decode(z, condition=None) -> Likelihood``, ``sample(n, condition=None, generator=None) -> Tensor``. With ``decode`` and a
+    space, ``sample`` is the prior followed by the decoder's mean. Optional: ``prepare(batches)``, called once before step 0 with
+    training batches in seeded order. ``step`` counts batches; every schedule and budget reads it.
+    """
+
+    conditions: tuple[str, ...] = ()  # the batch fields that fill ``condition``
+    step: Tensor
+
+    def __init__(self, spec: DataSpec, spaces: Mapping[str, LatentSpace]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.spaces = nn.ModuleDict(spaces)
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def space(self) -> LatentSpace:
+        """The first space."""
+        return next(iter(self.spaces.values()))  # type: ignore[return-value]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return self.step.device
+
+    @abstractmethod
+    def loss(self, batch: Batch, player: str) -> Losses:
+        """The loss that ``player`` minimizes on this batch."""
+
+    def players(self) -> dict[str, Player]:
+        """Who plays, in order. Without players the model is done after ``prepare``."""
+        return {}
+
+    def verbs(self) -> tuple[str, ...]:
+        """The verbs that this model offers."""
+        return tuple(verb for verb in VERBS if hasattr(self, verb))
+
+
+class Sampling:
+    """Mixed into models with a decoder: ``sample`` is the prior, then the decoder's mean."""
+
+    @torch.no_grad()
+    def sample(self, n: int, condition: Batch | None = None, generator: Generator | None = None) -> Tensor:
+        """n items in the observation's own units, (n, *x.shape)."""
+        z = self.space.sample(n, generator=generator)  # type: ignore[attr-defined]
+        return self.decode(z, condition).mean  # type: ignore[attr-defined]
+
+
+def observed(model: LatentModel, batch: Batch) -> Tensor:
+    """The main field of a batch."""
+    return batch[model.spec.observation]

@@ -1,0 +1,1 @@
+"""Networks: parts without opinions and without losses (floor 2)."""

@@ -1,0 +1,1 @@
+"""Latent spaces and their priors (floor 1)."""
