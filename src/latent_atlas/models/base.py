@@ -15,6 +15,8 @@ from latent_atlas.spaces.base import LatentSpace
 
 VERBS = ("encode", "decode", "sample")
 Batch = dict[str, Tensor]
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+SchedulerFactory = Callable[[torch.optim.Optimizer], Any]
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Player:
     """
 
     modules: tuple[nn.Module, ...]
-    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-    scheduler: Callable[[torch.optim.Optimizer], Any] | None = None
+    optimizer: OptimizerFactory
+    scheduler: SchedulerFactory | None = None
     repeat: int = 1
     every: int = 1
     clip: float | None = None
@@ -55,19 +57,33 @@ class Player:
 class LatentModel(nn.Module, ABC):
     """A chart of a data set: a latent space and the maps to and from it.
 
-    A subclass writes ``loss`` and those of the verbs that it has: ``encode(x, condition=None) -> Posterior``,
-    ``decode(z, condition=None) -> Likelihood``, ``sample(n, condition=None, generator=None) -> Tensor``. With ``decode`` and a
-    space, ``sample`` is the prior followed by the decoder's mean. Optional: ``prepare(batches)``, called once before step 0 with
-    training batches in seeded order. ``step`` counts batches; every schedule and budget reads it.
+    A subclass writes ``loss`` and those of the verbs that it has: ``encode(x, condition=None) -> Posterior`` and
+    ``decode(z, condition=None) -> Likelihood``; ``sample(n, condition=None, generator=None) -> Tensor`` comes with ``decode`` (the
+    prior, then the decoder's mean) unless the model has a sampler of its own. Optional: ``prepare(batches)``, called once before
+    step 0 with training batches in seeded order. ``step`` counts batches; every schedule and budget reads it.
+
+    Args:
+        spec: of the data; no shape or count stands in ``conf/model``.
+        spaces: by name; one by default.
+        optimizer, scheduler, clip, ema: of the default player, which owns every parameter; without an optimizer nobody plays.
     """
 
     conditions: tuple[str, ...] = ()  # the batch fields that fill ``condition``
     step: Tensor
 
-    def __init__(self, spec: DataSpec, spaces: Mapping[str, LatentSpace]) -> None:
+    def __init__(
+        self,
+        spec: DataSpec,
+        spaces: Mapping[str, LatentSpace],
+        optimizer: OptimizerFactory | None = None,
+        scheduler: SchedulerFactory | None = None,
+        clip: float | None = None,
+        ema: float | None = None,
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.spaces = nn.ModuleDict(spaces)
+        self._default = (optimizer, scheduler, clip, ema)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     @property
@@ -75,34 +91,28 @@ class LatentModel(nn.Module, ABC):
         """The first space."""
         return next(iter(self.spaces.values()))  # type: ignore[return-value]
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model lies."""
-        return self.step.device
-
     @abstractmethod
     def loss(self, batch: Batch, player: str) -> Losses:
         """The loss that ``player`` minimizes on this batch."""
 
     def players(self) -> dict[str, Player]:
         """Who plays, in order. Without players the model is done after ``prepare``."""
-        return {}
+        optimizer, scheduler, clip, ema = self._default
+        if optimizer is None:
+            return {}
+        return {"model": Player((self,), optimizer, scheduler, clip=clip, ema=ema)}
 
-    def verbs(self) -> tuple[str, ...]:
-        """The verbs that this model offers."""
-        return tuple(verb for verb in VERBS if hasattr(self, verb))
-
-
-class Sampling:
-    """Mixed into models with a decoder: ``sample`` is the prior, then the decoder's mean."""
+    def observed(self, batch: Batch) -> Tensor:
+        """The main field of a batch."""
+        return batch[self.spec.observation]
 
     @torch.no_grad()
     def sample(self, n: int, condition: Batch | None = None, generator: Generator | None = None) -> Tensor:
         """n items in the observation's own units, (n, *x.shape)."""
-        z = self.space.sample(n, generator=generator)  # type: ignore[attr-defined]
-        return self.decode(z, condition).mean  # type: ignore[attr-defined]
+        z = self.space.sample(n, generator=generator)
+        return self.decode(z, condition).mean  # type: ignore[operator]
 
-
-def observed(model: LatentModel, batch: Batch) -> Tensor:
-    """The main field of a batch."""
-    return batch[model.spec.observation]
+    def verbs(self) -> tuple[str, ...]:
+        """Those of ``VERBS`` that this model offers."""
+        samples = hasattr(self, "decode") or type(self).sample is not LatentModel.sample
+        return tuple(verb for verb in VERBS if (samples if verb == "sample" else hasattr(self, verb)))
