@@ -73,7 +73,7 @@ class DataSpec:
     def from_dict(cls, plain: Mapping[str, Any]) -> DataSpec:
         """The inverse of ``to_dict``."""
         fields = {
-            name: Field(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
+            name: Field(**{str(key): tuple(value) if isinstance(value, list) else value for key, value in entry.items()})  # type: ignore[arg-type]
             for name, entry in plain["fields"].items()
         }
         return cls(plain["name"], plain["observation"], fields, dict(plain["sizes"]))
