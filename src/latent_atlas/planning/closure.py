@@ -1,0 +1,102 @@
+"""Which source files a stage would import, and a hash of what each of them does.
+
+The import closure is followed statically (the syntax tree's ``import`` statements), so ``plan`` needs no torch. A file's hash is of its
+syntax tree without docstrings: a comment, a blank line or a docstring re-runs nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+# Modules that watch a run and cannot change what a stage writes: editing them re-runs nothing.
+OBSERVERS = frozenset(
+    {"latent_atlas.training.tracking", "latent_atlas.training.pyfunc", "latent_atlas.training.progress", "latent_atlas.console"}
+)
+
+
+def closure(root: Path, modules: Iterable[str], scripts: Iterable[str] = ()) -> dict[str, str]:
+    """Path below ``root`` -> hash, for every file that importing these modules (and running these scripts) would read."""
+    found: dict[str, str] = {}
+    waiting = [path for name in modules for path in _files(root, name)] + [root / script for script in scripts]
+    while waiting:
+        path = waiting.pop()
+        key = path.relative_to(root).as_posix()
+        if key in found:
+            continue
+        digest, imports = _read(path)
+        found[key] = digest
+        waiting += [file for name in imports if name not in OBSERVERS for file in _files(root, name)]
+    return dict(sorted(found.items()))
+
+
+def targets(config: Any) -> Iterator[str]:
+    """Every ``_target_`` of a configuration."""
+    if isinstance(config, dict):
+        if isinstance(config.get("_target_"), str):
+            yield config["_target_"]
+        for value in config.values():
+            yield from targets(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from targets(value)
+
+
+def _files(root: Path, name: str) -> list[Path]:
+    """The files that ``import name`` reads below src/: the module, or the one that holds the attribute, and its packages."""
+    parts = name.split(".")
+    files = []
+    for end in range(1, len(parts) + 1):
+        base = root.joinpath("src", *parts[:end])
+        if (base / "__init__.py").is_file():
+            files.append(base / "__init__.py")
+        elif base.with_suffix(".py").is_file():
+            files.append(base.with_suffix(".py"))
+            break
+        else:
+            break
+    return files
+
+
+def _read(path: Path) -> tuple[str, tuple[str, ...]]:
+    return _parse(path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _parse(path: Path, _changed: int) -> tuple[str, tuple[str, ...]]:
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    # A package's lazy attributes (imports inside functions) belong to whoever asks for them, not to every member.
+    imports = tuple(_imports(tree, path, functions=path.name != "__init__.py"))
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], imports
+
+
+def _imports(tree: ast.AST, path: Path, functions: bool) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, path)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            for other in node.orelse:
+                yield from _imports(other, path, functions)
+        elif functions or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _imports(node, path, functions)
+
+
+def _absolute(node: ast.ImportFrom, path: Path) -> str:
+    if not node.level:
+        return node.module or ""
+    packages = path.parts[path.parts.index("src") + 1 : -1] if "src" in path.parts else ()
+    return ".".join([*packages[: len(packages) - node.level + 1], *((node.module or "").split(".") if node.module else [])])

@@ -1,0 +1,109 @@
+"""The stage ``plan``: one file per run, data set and page, with one section per stage that depends on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from latent_atlas.planning.closure import closure
+from latent_atlas.planning.compose import STAGES, PlanError, Section, compose, plain, sections
+
+REQUIRED = {"data": ("source",), "runs": ("data", "model", "needs", "tier", "overrides"), "reports": ("scores",)}
+
+
+def write_plans(root: Path, out: Path) -> list[str]:
+    """Composes everything of ``conf/pipeline.yaml`` and then writes ``out``; returns the names of the files."""
+    files = plans(root)
+    if out.exists():
+        shutil.rmtree(out)
+    for name, content in files.items():
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(content, sort_keys=True, allow_unicode=True), encoding="utf-8")
+    return list(files)
+
+
+def plans(root: Path) -> dict[str, Section]:
+    """File name below ``plan/`` -> its sections."""
+    pipeline = read_pipeline(root)
+    files: dict[str, Section] = {}
+    for run, entry in pipeline["runs"].items():
+        cut = sections(root, composed(root, run, entry, pipeline["trainer"]), entry["tier"])
+        files[f"{run}.yaml"] = {"train": cut["train"], "evaluate": cut["evaluate"]}
+    for name in pipeline["data"]:
+        # Any model serves here: a data set's own sections do not depend on it.
+        config = plain(compose(root, [f"data={name}", "model=pca", f"trainer={pipeline['trainer']}"]))
+        cut = sections(root, config | {"run": name, "needs": f"data/{name}"})
+        files[f"data/{name}.yaml"] = {"prepare": cut["prepare"], "features": cut["features"]}
+    for page, entry in pipeline["reports"].items():
+        runs = [
+            _row(run, row, files[f"{run}.yaml"])
+            for run, row in pipeline["runs"].items()
+            if f"metrics/{row['tier']}/{row['data']}/".startswith(entry["scores"].rstrip("/") + "/")
+        ]
+        if not runs:
+            raise PlanError(f"conf/pipeline.yaml: reports.{page}: no run has its scores under {entry['scores']}")
+        code = closure(root, [STAGES["report"]], ["pipelines/report.py"])
+        files[f"pages/{page}.yaml"] = {"report": {"page": page, "scores": entry["scores"], "runs": runs, "code": code}}
+    return files
+
+
+def composed(root: Path, run: str, entry: Section, trainer: str) -> Section:
+    """The resolved configuration of one entry of ``runs``."""
+    named = [f"data={entry['data']}", f"model={entry['model']}", f"trainer={trainer}", f"run={run}", f"needs={entry['needs']}"]
+    budget = [] if trainer != "smoke" else [f"trainer.{key}={value}" for key, value in _smoke(root).items()]
+    try:
+        return plain(compose(root, [*named, *entry["overrides"], *budget]))
+    except PlanError:
+        raise
+    except Exception as error:  # Hydra's and OmegaConf's errors share no base class
+        raise PlanError(f"conf/pipeline.yaml: runs.{run}: {str(error).splitlines()[0]}") from error
+
+
+def _smoke(root: Path) -> Section:
+    """``trainer: smoke`` is for trying the pipeline out: its budget wins over those of the entries."""
+    found: Section = yaml.safe_load((root / "conf/trainer/smoke.yaml").read_text(encoding="utf-8"))
+    return {key: found[key] for key in ("steps", "batch_size") if key in found}
+
+
+def read_pipeline(root: Path) -> Section:
+    """``conf/pipeline.yaml``, checked: every key of every entry is there, and names can be folders and MLflow runs."""
+    path = root / "conf/pipeline.yaml"
+    pipeline: Section = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for group, keys in REQUIRED.items():
+        for name, entry in (pipeline.get(group) or {}).items():
+            where = f"conf/pipeline.yaml: {group}.{name}"
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(name)):
+                raise PlanError(f"{where}: a name has letters, digits, _ and - only")
+            missing = [key for key in keys if key not in (entry or {})]
+            if missing:
+                raise PlanError(f"{where}: missing {', '.join(missing)}")
+            if group == "runs" and entry["data"] not in pipeline["data"]:
+                raise PlanError(f"{where}: data {entry['data']!r} is not under data: ({', '.join(pipeline['data'])})")
+    return pipeline
+
+
+def _row(run: str, entry: Section, plan: Section) -> Section:
+    """What a page knows of a run; the digest changes when its evaluation would draw other pictures."""
+    head = f"{entry['data']}-{entry['model']}"
+    return {
+        "run": run,
+        "data": entry["data"],
+        "model": entry["model"],
+        "family": plan["train"]["model"].get("family", "other"),
+        "tag": run.removeprefix(head).lstrip("-"),
+        "tier": entry["tier"],
+        "seed": plan["train"]["seed"],
+        "evaluate_digest": digest(plan["evaluate"]),
+    }
+
+
+def digest(content: Any) -> str:
+    """A short hash of plain data, the same for the same content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
