@@ -1,0 +1,76 @@
+"""A temporary clone of this checkout with a small ``conf/pipeline.yaml``: what the pipeline tests run in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Clone:
+    """The working tree of this checkout in a git repository of its own, with ``dvc`` beside the running Python."""
+
+    def __init__(self, root: Path, pipeline: str) -> None:
+        self.root = root
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout.split("\n")
+        for name in filter(None, listed):
+            if name.startswith(("reports/", "bench/", "metrics/")) or name == "dvc.lock" or not (ROOT / name).is_file():
+                continue
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, root / name)
+        (root / "conf/pipeline.yaml").write_text(pipeline, encoding="utf-8")
+        self.run("git", "init", "-q", "-b", "main")
+        if not (root / ".dvc").exists():
+            self.run("dvc", "init", "-q")
+        self.commit("start")
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of ``make``: the running Python first, quiet tools, one thread, and no variable of this project."""
+        env = {key: value for key, value in os.environ.items() if not key.startswith(("LATENT_ATLAS", "MLFLOW", "DVC"))}
+        return env | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DVC_NO_ANALYTICS": "1",
+            "OMP_NUM_THREADS": "1",
+            "GIT_AUTHOR_NAME": "test",
+            "GIT_AUTHOR_EMAIL": "test@localhost",
+            "GIT_COMMITTER_NAME": "test",
+            "GIT_COMMITTER_EMAIL": "test@localhost",
+        }
+
+    def run(self, *words: str, check: bool = True, **options) -> subprocess.CompletedProcess[str]:
+        """A command in the clone; its whole output is shown when it fails."""
+        done = subprocess.run(words, cwd=self.root, env=self.env, capture_output=True, text=True, **options)
+        assert not check or done.returncode == 0, f"{' '.join(words)}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done
+
+    def commit(self, message: str) -> None:
+        """Everything that git does not ignore, committed."""
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", message)
+
+    def changed(self) -> set[str]:
+        """The stages that ``dvc status`` names, after ``plan`` ran."""
+        self.run("dvc", "repro", "-q", "plan")
+        return set(json.loads(self.run("dvc", "status", "--json").stdout))
+
+    @contextlib.contextmanager
+    def edited(self, name: str, old: str, new: str):
+        """The file with one text replaced, and as it was afterwards."""
+        path = self.root / name
+        before = path.read_text(encoding="utf-8")
+        assert old in before, f"{name} has no {old!r}"
+        path.write_text(before.replace(old, new, 1), encoding="utf-8")
+        try:
+            yield
+        finally:
+            path.write_text(before, encoding="utf-8")
