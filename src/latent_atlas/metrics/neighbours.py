@@ -1,0 +1,86 @@
+"""Are neighbours in the latent space alike? Euclidean distances of codes standardised per dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from latent_atlas.metrics.disentanglement import quantile_bins
+from latent_atlas.metrics.result import Measured, NotApplicable, mean_of
+
+
+def nearest(codes: Tensor, k: int, block: int = 1024) -> Tensor:
+    """The k nearest other items of each, nearest first, (N, k); in float64, since equal codes must not depend on rounding."""
+    rows = codes.double()
+    found = []
+    for start in range(0, len(rows), block):
+        distances = torch.cdist(rows[start : start + block], rows, compute_mode="donot_use_mm_for_euclid_dist")
+        distances[torch.arange(len(distances)), torch.arange(start, start + len(distances))] = torch.inf
+        found.append(distances.topk(k, largest=False).indices)
+    return torch.cat(found)
+
+
+def _enough(n: int, k: int) -> None:
+    if n <= k:
+        raise NotApplicable(f"{n} items have no {k} neighbours each")
+
+
+def knn_accuracy(codes: Tensor, labels: Tensor, k: int = 10) -> Measured:
+    """Share of items whose label is the most frequent among their k nearest others; the floor always answers the commonest label.
+
+    Args:
+        codes: (N, d).
+        labels: (N,) int64.
+        k: neighbours that vote.
+
+    Raises:
+        NotApplicable: at most k items, or a single label.
+    """
+    _enough(len(codes), k)
+    counts = torch.bincount(labels)
+    if int((counts > 0).sum()) < 2:
+        raise NotApplicable("every item has the same label")
+    votes = torch.nn.functional.one_hot(labels[nearest(codes, k)], len(counts)).sum(1)
+    return mean_of((votes.argmax(1) == labels).double(), floor=float(counts.max()) / len(labels), k=k)
+
+
+def knn_factors(codes: Tensor, factors: Tensor, factor_names: Sequence[str] | None = None, k: int = 10, bins: int = 5) -> Measured:
+    """How often neighbours agree on a factor, beyond chance, mean over factors: (agreement − chance) / (1 − chance).
+
+    A factor of more than ``bins`` values is cut into groups of equal mass first: neighbours in one fifth of its range agree. 0 is
+    chance, 1 is full agreement on all factors.
+    """
+    _enough(len(codes), k)
+    neighbours = nearest(codes, k)
+    names = factor_names or [f"factor {index}" for index in range(factors.shape[1])]
+    skills = {}
+    for name, column in zip(names, factors.T, strict=True):
+        group = torch.as_tensor(quantile_bins(column.numpy(), bins))
+        chance = float((torch.bincount(group).double() / len(group)).square().sum())
+        if chance < 1:
+            agreement = (group[neighbours] == group[:, None]).double().mean(1)
+            skills[name] = (agreement - chance) / (1 - chance)
+    if not skills:
+        raise NotApplicable("every factor is constant on these items")
+    found = mean_of(torch.stack(list(skills.values())).mean(0), floor=0.0, k=k, bins=bins)
+    parts = {name: float(skill.mean()) for name, skill in skills.items()}
+    return Measured(found.value, found.interval, 0.0, 1.0, found.provenance, parts)
+
+
+def trustworthiness(x: Tensor, codes: Tensor, k: int = 10, limit: int = 2000) -> Measured:
+    """Are neighbours in the codes neighbours in the data? 1 − 2 / (N k (2N − 3k − 1)) · Σ (rank − k)+ (Venna & Kaski 2001).
+
+    Ranks are of Euclidean distances between observations; the first ``limit`` items are used, since the cost grows with N².
+    """
+    data, z = x[:limit].flatten(1).double(), codes[:limit]
+    n = len(z)
+    if 2 * n <= 3 * k + 1:
+        raise NotApplicable(f"{n} items are too few for {k} neighbours")
+    neighbours = nearest(z, k)
+    distances = torch.cdist(data, data, compute_mode="donot_use_mm_for_euclid_dist")
+    distances.fill_diagonal_(-1.0)  # itself has rank 0, also among duplicates
+    ranks = distances.argsort(1, stable=True).argsort(1, stable=True)
+    excess = (ranks.gather(1, neighbours) - k).clamp(min=0).sum(1).double()
+    return mean_of(1 - excess * 2 / (k * (2 * n - 3 * k - 1)), k=k)
