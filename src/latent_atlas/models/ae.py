@@ -1,0 +1,59 @@
+"""Autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from latent_atlas.data.spec import DataSpec, Field
+from latent_atlas.models.base import Batch, LatentModel, Losses
+from latent_atlas.models.likelihoods import HeadFactory, Likelihood
+from latent_atlas.models.posteriors import Point, Posterior
+from latent_atlas.spaces.euclidean import Euclidean
+
+EncoderFactory = Callable[[Field, int], nn.Module]
+DecoderFactory = Callable[[int, tuple[int, ...]], nn.Module]
+
+
+class AE(LatentModel):
+    """An encoder and a decoder that minimize -log p(x | z = encoder(x)) (Hinton & Salakhutdinov 2006).
+
+    The prior says nothing about where the codes lie: samples show just that.
+
+    Args:
+        spec: of the data.
+        encoder: factory (field, outputs) -> network (B, *x.shape) to (B, outputs).
+        decoder: factory (latent, shape) -> network (B, latent) to (B, *shape).
+        likelihood: factory field -> ``likelihoods.Head``.
+        latent_size: d, the number of latent dimensions.
+        outputs: numbers per item that the encoder puts out; d by default.
+        player: optimizer, scheduler, clip and ema of ``LatentModel``.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        encoder: EncoderFactory,
+        decoder: DecoderFactory,
+        likelihood: HeadFactory,
+        latent_size: int = 10,
+        outputs: int | None = None,
+        **player: Any,
+    ) -> None:
+        super().__init__(spec, {"z": Euclidean(latent_size)}, **player)
+        self.head = likelihood(spec.x)
+        self.encoder = encoder(spec.x, outputs or latent_size)
+        self.decoder = decoder(latent_size, self.head.shape)
+
+    def encode(self, x: Tensor, condition: Batch | None = None) -> Posterior:
+        return Point(self.encoder(x))
+
+    def decode(self, z: Tensor, condition: Batch | None = None) -> Likelihood:
+        return self.head(self.decoder(z))
+
+    def loss(self, batch: Batch, player: str) -> Losses:
+        x = self.observed(batch)
+        distortion = -self.decode(self.encode(x).sample()).log_prob(x).mean()
+        return Losses(distortion, {"distortion": distortion.detach()})
