@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src/latent_atlas"
 MODULES = sorted(SRC.rglob("*.py"))
 FLOORS = {
-    "data": 1, "spaces": 1, "nets": 2, "models": 3, "metrics": 4, "operations": 4, "training": 5, "evaluation": 5, "report": 6, "explore": 6,
+    "data": 1, "spaces": 1, "nets": 2, "models": 3, "metrics": 4, "operations": 4, "training": 5, "evaluation": 5,
+    "report": 6, "explore": 6,
 }  # fmt: skip
 ONLY_IN = {
     "pytorch_lightning": ("training/",),

@@ -10,7 +10,10 @@ from latent_atlas.planning.closure import closure, targets
 FILES = {
     "pkg/__init__.py": "def __getattr__(name):\n    from pkg import lazy\n",
     "pkg/a.py": "import numpy\nfrom pkg.b import f\n",
-    "pkg/b.py": 'from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pkg import typed\ndef f():\n    """Doc."""\n    from . import late\n    return 1\n',
+    "pkg/b.py": (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pkg import typed\n"
+        'def f():\n    """Doc."""\n    from . import late\n    return 1\n'
+    ),
     "pkg/late.py": "x = 1\n",
     "pkg/lazy.py": "x = 1\n",
     "pkg/typed.py": "x = 1\n",

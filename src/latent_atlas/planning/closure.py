@@ -1,7 +1,7 @@
 """Which source files a stage would import, and a hash of what each of them does.
 
-The import closure is followed statically (the syntax tree's ``import`` statements), so ``plan`` needs no torch. A file's hash is of its
-syntax tree without docstrings: a comment, a blank line or a docstring re-runs nothing.
+The import closure is followed statically (the syntax tree's ``import`` statements), so ``plan`` needs no torch. A file's hash is of
+its syntax tree without docstrings: a comment, a blank line or a docstring re-runs nothing.
 """
 
 from __future__ import annotations
