@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -71,7 +72,7 @@ def mig(
     )
 
 
-def quantile_bins(values: NDArray[np.generic], bins: int) -> Codes:
+def quantile_bins(values: NDArray[Any], bins: int) -> Codes:
     """Each value's bin of equal mass, (N,); a variable with at most ``bins`` distinct values keeps them as they are."""
     distinct, index = np.unique(values, return_inverse=True)
     if len(distinct) <= bins:
@@ -94,14 +95,14 @@ def mutual_information(a: Codes, b: Codes, corrected: bool = True) -> float:
     return max(0.0, entropy(a, corrected) + entropy(b, corrected) - entropy(joint, corrected))
 
 
-def quantile_miller_madow(codes: NDArray[np.generic], factors: NDArray[np.generic], bins: int) -> Information:
+def quantile_miller_madow(codes: NDArray[Any], factors: NDArray[Any], bins: int) -> Information:
     """Equal-mass bins and corrected entropies."""
     z = [quantile_bins(column, bins) for column in codes.T]
     v = [quantile_bins(column, bins) for column in factors.T]
     return Information(np.array([[mutual_information(a, b) for b in v] for a in z]), np.array([entropy(b) for b in v]))
 
 
-def histogram20(codes: NDArray[np.generic], factors: NDArray[np.generic], bins: int) -> Information:
+def histogram20(codes: NDArray[Any], factors: NDArray[Any], bins: int) -> Information:
     """disentanglement_lib's: numpy's histogram of each dimension in its own precision, plug-in information."""
     z = [np.digitize(column, np.histogram(column, bins)[1][:-1]).astype(np.int64) for column in codes.T]
     v = [np.unique(column, return_inverse=True)[1].astype(np.int64) for column in factors.T]

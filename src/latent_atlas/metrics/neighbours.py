@@ -81,6 +81,6 @@ def trustworthiness(x: Tensor, codes: Tensor, k: int = 10, limit: int = 2000) ->
     neighbours = nearest(z, k)
     distances = torch.cdist(data, data, compute_mode="donot_use_mm_for_euclid_dist")
     distances.fill_diagonal_(-1.0)  # itself has rank 0, also among duplicates
-    ranks = distances.argsort(1, stable=True).argsort(1, stable=True)
+    ranks = distances.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
     excess = (ranks.gather(1, neighbours) - k).clamp(min=0).sum(1).double()
     return mean_of(1 - excess * 2 / (k * (2 * n - 3 * k - 1)), k=k)

@@ -61,7 +61,7 @@ def ssim(x: Tensor, recon: Tensor, batch_size: int = 250) -> Measured:
 
     # Item by item where the last batch would leave a single one: torchmetrics then returns a scalar.
     parts = [
-        structural_similarity_index_measure(b.clamp(0, 1), a, data_range=1.0, reduction="none").reshape(-1)  # type: ignore[union-attr]
+        structural_similarity_index_measure(b.clamp(0, 1), a, data_range=1.0, reduction="none").reshape(-1)
         for a, b in zip(x.split(batch_size), recon.split(batch_size), strict=True)
     ]
     return mean_of(torch.cat(parts), window=SSIM_WINDOW)

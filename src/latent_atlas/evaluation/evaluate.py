@@ -1,0 +1,164 @@
+"""The stage ``evaluate``: every metric, the codes, the pictures and a verdict of one trained model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_atlas.data.datamodule import DataModule
+from latent_atlas.data.store import replacing
+from latent_atlas.evaluation import pictures
+from latent_atlas.evaluation.arrays import Arrays
+from latent_atlas.evaluation.extractors import load_features
+from latent_atlas.evaluation.scoring import Score, score
+from latent_atlas.evaluation.threads import torch_threads
+from latent_atlas.evaluation.verdict import headline, traversal_order, verdict
+from latent_atlas.loading import load_folder
+
+Section = Mapping[str, Any]
+
+
+class EvaluationError(RuntimeError):
+    """No metric could be computed; the message lists why."""
+
+
+def evaluate(
+    section: Section, train_section: Section, *, data: Path, features: Path, model: Path, out: Path, scores: Path
+) -> dict[str, Any]:
+    """Evaluates the model in the folder ``model`` and writes the directory ``out`` and the flat JSON ``scores``.
+
+    ``out`` holds evaluation.json (returned), latents.npz and, for images, pictures.npz and PNGs. Both are written whole or not at
+    all, and logged to the MLflow run that trained the model.
+
+    Args:
+        section: ``evaluate`` of the run's plan: ``tier`` and ``evaluation`` with its ``metrics``.
+        train_section: ``train`` of the run's plan: ``run``, ``data``, ``seed``, ``model``, ``trainer``.
+        data: the data directory.
+        features: the directory of the extractor.
+        model: the folder of model.pt, config.yaml and train.json.
+        out: the directory to write.
+        scores: the JSON file to write.
+
+    Raises:
+        LoadError: weights that are not those that training wrote.
+        EvaluationError: no metric is ok.
+    """
+    conf = section["evaluation"]
+    torch.set_grad_enabled(False)
+    try:
+        with torch_threads(train_section.get("trainer", {}).get("threads", conf["threads"])):
+            return _evaluate(section, train_section, data, features, model, out, scores)
+    finally:
+        torch.set_grad_enabled(True)
+
+
+def _evaluate(
+    section: Section, train_section: Section, data: Path, features: Path, folder: Path, out: Path, scores: Path
+) -> dict[str, Any]:
+    conf = section["evaluation"]
+    trained = json.loads((folder / "train.json").read_text(encoding="utf-8"))
+    model = load_folder(folder).to(device(train_section.get("trainer", {}).get("accelerator", "cpu")))
+    module = DataModule(data, resident=False)
+    arrays = Arrays(
+        model, module, load_features(features, module.spec.x), conf["n_samples"], conf["batch_size"], conf.get("seed", 0)
+    )
+    found = dict(score(metric, arrays, conf["name"]) for metric in conf["metrics"].values())
+    ok = {key: entry["value"] for key, entry in found.items() if entry["status"] == "ok"}
+    if not ok:
+        reasons = "; ".join(f"{key}: {entry['reason']}" for key, entry in found.items())
+        raise EvaluationError(f"{train_section['run']}: no metric could be computed. {reasons}")
+    codes, kl = had(arrays, "codes"), getattr(had(arrays, "posterior"), "kl_per_dimension", None)
+    order = traversal_order(codes, kl)
+    result = report(section, train_section, trained, found, arrays) | {
+        "verdict": verdict(found, kl),
+        "verbs": list(model.verbs()),
+        "traversal_order": order,
+        "kl_per_dimension": None if kl is None else kl.tolist(),
+        "dimensions": model.space.dimensions,
+    }
+    with replacing(out) as fresh:
+        write_json(result, fresh / "evaluation.json")
+        np.savez(fresh / "latents.npz", **latents(arrays, codes, kl))  # type: ignore[arg-type]
+        if module.spec.x.kind == "image":
+            pictures.save(pictures.draw(model.cpu(), module.witnesses(), codes, order, arrays.seed), fresh)
+    write_json(dict(sorted(ok.items())), scores)
+    log(section, trained, result, out)
+    return result
+
+
+def device(accelerator: str) -> torch.device:
+    """Where the model runs: an accelerator if training was told to use one and it is here."""
+    if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
+        return torch.device("cuda")
+    if accelerator in ("gpu", "mps", "auto") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def had(arrays: Arrays, name: str) -> Any:
+    """An array, or ``None`` where it cannot be had; why stands in the scores that need it."""
+    try:
+        return arrays.get(name)
+    except Exception:
+        return None
+
+
+def report(
+    section: Section, train_section: Section, trained: Mapping[str, Any], found: Mapping[str, Score], arrays: Arrays
+) -> dict[str, Any]:
+    """Who was evaluated on what, the scores and the headline."""
+    keys, reasons = headline(found, section["evaluation"]["headline"])
+    return {
+        "run": train_section["run"],
+        "data": train_section["data"],
+        "model": train_section["model"]["name"],
+        "family": train_section["model"].get("family", "other"),
+        "tier": section.get("tier", "own"),
+        "seed": train_section["seed"],
+        "mlflow_run_id": trained.get("mlflow_run_id"),
+        "split": arrays.split,
+        "n": len(arrays.rows),
+        "witnesses": arrays.data.witnesses()["index"].tolist(),
+        "scores": dict(found),
+        "headline": keys,
+        "headline_reasons": reasons,
+    }
+
+
+def latents(arrays: Arrays, codes: Tensor | None, kl: Tensor | None) -> dict[str, np.ndarray]:
+    """The codes of the items looked at, and what is known of these items."""
+    found = {"index": arrays.rows}
+    optional = {"codes": codes, "kl_per_dimension": kl} | {name: had(arrays, name) for name in ("factors", "labels")}
+    for name, value in optional.items():
+        if value is not None:
+            found[name] = value.numpy()
+    return found
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Writes a JSON file whole or not at all; a NaN is an error, never a token in the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def log(section: Section, trained: Mapping[str, Any], result: Mapping[str, Any], out: Path) -> None:
+    """Adds scores, verdict and files to the MLflow run that training opened; nothing where there is none."""
+    if not trained.get("mlflow_run_id"):
+        return
+    try:
+        from latent_atlas.training import tracking
+    except ModuleNotFoundError:
+        return
+    tracking.log_evaluation(trained["mlflow_run_id"], result, out)

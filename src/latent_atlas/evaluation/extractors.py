@@ -1,0 +1,147 @@
+"""Feature extractors for Fréchet distances: small networks trained on the data set itself, and Inception where the user has it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latent_atlas.data.spec import Field
+
+SIDE = 32  # px: larger images are averaged down first, since the extractor is to take seconds
+
+
+class FeatureError(ValueError):
+    """Features that are not there or cannot be made; the message says what to do."""
+
+
+class ImageStem(nn.Module):
+    """(B, C, H, W) in [0, 1] to features (B, d): strided convolutions and one linear map that keeps places apart."""
+
+    def __init__(self, shape: tuple[int, ...], dimensions: int, width: int = 32) -> None:
+        super().__init__()
+        channels, *sides = shape
+        self.size = tuple(min(SIDE, side) for side in sides)
+        layers: list[nn.Module] = []
+        h, w = self.size
+        while max(h, w) > 4:
+            layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.ReLU()]
+            channels, h, w = width, math.ceil(h / 2), math.ceil(w / 2)
+            width = min(64, 2 * width)
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * h * w, dimensions))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[-2:]) != self.size:
+            x = F.interpolate(x, size=self.size, mode="area")
+        return self.body(x - 0.5)
+
+
+class VectorStem(nn.Module):
+    """(B, *shape) to features (B, d): standardised entries, one hidden layer and a linear map; counts by log(1 + x)."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, entries: int, dimensions: int, logarithm: bool = False, hidden: int = 128) -> None:
+        super().__init__()
+        self.logarithm = logarithm
+        self.register_buffer("mean", torch.zeros(entries))
+        self.register_buffer("scale", torch.ones(entries))
+        self.body = nn.Sequential(nn.Linear(entries, hidden), nn.ReLU(), nn.Linear(hidden, dimensions))
+
+    def fit(self, x: Tensor) -> None:
+        """Takes mean and scale from training items; a constant entry keeps scale 1."""
+        rows = self.raw(x)
+        deviation = rows.std(0, correction=0)
+        self.mean.copy_(rows.mean(0))
+        self.scale.copy_(torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation)))
+
+    def raw(self, x: Tensor) -> Tensor:
+        rows = x.flatten(1).float()
+        return torch.log1p(rows.clamp(min=0)) if self.logarithm else rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body((self.raw(x) - self.mean) / self.scale)
+
+
+def stem(field: Field, dimensions: int) -> nn.Module:
+    """The untrained stem for an observed field."""
+    if field.kind == "image":
+        return ImageStem(field.shape, dimensions)
+    values = int(field.size) if field.kind == "tokens" and isinstance(field.size, int) else 1
+    return VectorStem(math.prod(field.shape) * values, dimensions, logarithm=field.kind == "counts")
+
+
+def as_input(field: Field, values: Tensor) -> Tensor:
+    """Observations and what models answer in one form: tokens, and the likeliest of probabilities, become one-hot."""
+    if field.kind != "tokens":
+        return values.float()
+    assert isinstance(field.size, int)
+    tokens = values.argmax(-1) if values.ndim > len(field.shape) + 1 else values
+    return F.one_hot(tokens.long(), field.size).float()
+
+
+class Inception:
+    """InceptionV3 (2015-12-05) with the user's own weights, through torch-fidelity; grey images are repeated to three channels."""
+
+    dimensions = 2048
+
+    def __init__(self, weights: str) -> None:
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # type: ignore[import-not-found]
+        except ModuleNotFoundError as error:
+            raise FeatureError("extractor inception needs torch-fidelity (pip install torch-fidelity), or choose domain") from error
+        if not Path(weights).expanduser().is_file():
+            raise FeatureError(f"extractor inception: no weights at {weights}; set evaluation.extractor.weights to your file")
+        path = str(Path(weights).expanduser())
+        self.net = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=path).eval()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        pixels = (x.clamp(0, 1) * 255).round().to(torch.uint8)
+        found: Tensor = self.net(pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels)[0]
+        return found
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """``features/<data>``: the extractor, and its features of the reference sample (M, f) and of other real items."""
+
+    name: str
+    hash: str
+    field: Field
+    net: Any
+    real: Tensor
+    other: Tensor | None
+
+    @torch.inference_mode()
+    def extract(self, values: Tensor, batch_size: int = 512) -> Tensor:
+        """Features (N, f) of observations or of a model's answers."""
+        return torch.cat([self.net(as_input(self.field, part)) for part in values.split(batch_size)])
+
+
+def load_features(folder: Path, field: Field) -> FeatureSet:
+    """Reads what ``make_features`` wrote; raises ``FeatureError`` where it is missing or of another data set."""
+    path = folder / "extractor.json"
+    if not path.is_file():
+        raise FeatureError(f"{path} is missing: make the features first (python pipelines/features.py data={folder.name})")
+    card = json.loads(path.read_text(encoding="utf-8"))
+    if card["shape"] != list(field.shape):
+        raise FeatureError(
+            f"{path} is for items of shape {card['shape']}, the data has {list(field.shape)}; make the features again"
+        )
+    if card["kind"] == "inception":
+        net: Any = Inception(card["weights"])
+    else:
+        net = stem(field, card["dimensions"])
+        net.load_state_dict(torch.load(folder / "extractor.pt", map_location="cpu", weights_only=True))
+        net.eval()
+    arrays = np.load(folder / "statistics.npz")
+    other = torch.from_numpy(arrays["other"]) if len(arrays["other"]) else None
+    return FeatureSet(card["name"], card["hash"], field, net, torch.from_numpy(arrays["real"]), other)
