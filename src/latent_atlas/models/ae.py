@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from latent_atlas.data.spec import DataSpec, Field
 from latent_atlas.models.base import Batch, LatentModel, Losses
-from latent_atlas.models.likelihoods import HeadFactory, Likelihood
+from latent_atlas.models.likelihoods import Density, HeadFactory
 from latent_atlas.models.posteriors import Point, Posterior
 from latent_atlas.spaces.euclidean import Euclidean
 
@@ -50,7 +50,7 @@ class AE(LatentModel):
     def encode(self, x: Tensor, condition: Batch | None = None) -> Posterior:
         return Point(self.encoder(x))
 
-    def decode(self, z: Tensor, condition: Batch | None = None) -> Likelihood:
+    def decode(self, z: Tensor, condition: Batch | None = None) -> Density:
         return self.head(self.decoder(z))
 
     def loss(self, batch: Batch, player: str) -> Losses:

@@ -1,7 +1,7 @@
 """p(x | z): what ``decode`` returns, and the heads that make it from what a decoder network puts out.
 
 A head is made by a factory ``field -> Head``: it tells the decoder which output shape it needs (``head.shape``) and maps the raw
-output (B, *shape) to a ``Likelihood``. All of it is float32, also while the networks run under autocast.
+output (B, *shape) to a ``Density``. All of it is float32, also while the networks run under autocast.
 """
 
 from __future__ import annotations
@@ -25,12 +25,27 @@ class Likelihood(ABC):
     def mean(self) -> Tensor:
         """(B, *x.shape) in the observation's own units; token probabilities (B, L, V)."""
 
+
+class Implicit(Likelihood):
+    """What a generator without a density puts out (a GAN): a mean and no ``log_prob``."""
+
+    def __init__(self, mean: Tensor) -> None:
+        self._mean = mean.float()
+
+    @property
+    def mean(self) -> Tensor:
+        return self._mean
+
+
+class Density(Likelihood):
+    """A likelihood that can be evaluated."""
+
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """log p(x | z) in nats, summed over all dimensions of an item, (B,)."""
 
 
-class Bernoulli(Likelihood):
+class Bernoulli(Density):
     """Independent binary entries with the given logits (B, *shape)."""
 
     def __init__(self, logits: Tensor) -> None:
@@ -44,7 +59,7 @@ class Bernoulli(Likelihood):
         return -F.binary_cross_entropy_with_logits(self.logits, x.float(), reduction="none").flatten(1).sum(1)
 
 
-class Gaussian(Likelihood):
+class Gaussian(Density):
     """N(location, scale² I) with one scale for all entries.
 
     Args:
@@ -68,7 +83,7 @@ class Gaussian(Likelihood):
         return -0.5 * squares * torch.exp(-2 * self.log_scale) - entries * (self.log_scale + 0.5 * math.log(2 * math.pi))
 
 
-class Categorical(Likelihood):
+class Categorical(Density):
     """Independent tokens; logits (B, L, V), x (B, L) of integers."""
 
     def __init__(self, logits: Tensor) -> None:
@@ -82,7 +97,7 @@ class Categorical(Likelihood):
         return self.log_probabilities.gather(-1, x.long().unsqueeze(-1)).flatten(1).sum(1)
 
 
-class Poisson(Likelihood):
+class Poisson(Density):
     """Independent counts with log rates (B, *shape)."""
 
     LIMIT = 15.0  # exp(15) = 3.3 million: a start far off must not overflow
@@ -100,7 +115,7 @@ class Poisson(Likelihood):
 
 
 class Head(nn.Module, ABC):
-    """From the raw output of a decoder to a ``Likelihood``.
+    """From the raw output of a decoder to a ``Density``.
 
     Args:
         field: the observed field.
@@ -113,7 +128,7 @@ class Head(nn.Module, ABC):
         self.shape = field.shape
 
     @abstractmethod
-    def forward(self, raw: Tensor) -> Likelihood:
+    def forward(self, raw: Tensor) -> Density:
         """(B, *self.shape) to the distribution."""
 
 

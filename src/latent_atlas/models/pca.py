@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from latent_atlas.data.spec import DataSpec
@@ -14,46 +15,69 @@ from latent_atlas.models.likelihoods import Gaussian
 from latent_atlas.models.posteriors import DiagonalNormal
 from latent_atlas.spaces.euclidean import Euclidean
 
+LARGEST = 8192  # beyond it a covariance (D, D) in float64 is above half a gigabyte
+
 
 def principal(rows: Iterable[Tensor], components: int, items: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Mean (D,), eigenvalues (k,), eigenvectors (k, D) of the covariance, and its trace, in float64, of at most ``items`` rows.
 
-    The covariance is summed over blocks (B, D) about the mean of the first block, which loses no digits to a large common offset.
-    Works for fewer rows than dimensions; signs are fixed by a positive largest entry.
+    Up to ``LARGEST`` columns the covariance is summed over blocks (B, D), about the mean of the first block, which loses no digits
+    to a large common offset. Beyond it at most ``LARGEST`` rows are kept and the products of rows decomposed instead: the same
+    eigenvalues. Fewer rows than columns or components do no harm: the eigenvalues beyond them are 0.
     """
-    count, shift, total, product = 0, torch.empty(0), torch.empty(0), torch.empty(0)
+    count, shift, blocks, total, product = 0, torch.empty(0), [], torch.empty(0), torch.empty(0)
     for block in rows:
-        block = block[: items - count].double()
+        wide = block.shape[1] > LARGEST
+        block = block[: (min(items, LARGEST) if wide else items) - count].double()
         if count == 0:
             shift = block.mean(0)
-            total, product = torch.zeros_like(shift), torch.zeros(len(shift), len(shift), dtype=torch.float64)
-        block = block - shift
-        total += block.sum(0)
-        product.addmm_(block.T, block)
-        count += len(block)
-        if count >= items:
+            total, product = torch.zeros_like(shift), torch.zeros(0 if wide else len(shift), 0 if wide else len(shift)).double()
+        if len(block) == 0:
             break
+        count += len(block)
+        total += (block - shift).sum(0)
+        if wide:
+            blocks.append((block - shift).float())
+        else:
+            product.addmm_((block - shift).T, block - shift)
     if count == 0:
-        raise ValueError("pca: no training items to fit")
+        raise ValueError("pca: no training items to fit; the training split is empty")
     offset = total / count
+    if blocks:
+        return shift + offset, *from_rows(torch.cat(blocks).double() - offset, components)
     covariance = product / count - torch.outer(offset, offset)
     values, vectors = leading(covariance, components)
     return shift + offset, values, vectors, covariance.trace()
 
 
+def from_rows(centred: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
+    """As ``leading``, with the trace, from the centred rows (N, D) by way of their products (N, N)."""
+    gram = centred @ centred.T / len(centred)
+    values, left = leading(gram, components)
+    vectors = left @ centred
+    vectors = vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp(min=1e-12)
+    lacking = components - len(values)
+    return F.pad(values, (0, lacking)), F.pad(upright(vectors), (0, 0, 0, lacking)), gram.trace()
+
+
 def leading(covariance: Tensor, components: int) -> tuple[Tensor, Tensor]:
-    """The largest eigenvalues (k,), descending and not negative, and their eigenvectors (k, D) with a positive largest entry."""
+    """The largest eigenvalues (k,), descending and not negative, and their eigenvectors (k, D)."""
     if len(covariance) > 1024 and components < len(covariance) // 8:
         from scipy.sparse.linalg import eigsh  # Lanczos: 10 of 4,096 in seconds, where all of them take a minute
 
-        found = eigsh(covariance.numpy(), k=components, v0=torch.ones(len(covariance), dtype=torch.float64).numpy())
+        # a fixed start, since the default is drawn; not a constant one, which is an eigenvector of some symmetric data
+        start = torch.linspace(1, 2, len(covariance), dtype=torch.float64)
+        found = eigsh(covariance.numpy(), k=components, v0=start.numpy())
         values, vectors = torch.from_numpy(found[0].copy()), torch.from_numpy(found[1].copy())
     else:
         values, vectors = torch.linalg.eigh(covariance)
     order = values.argsort(descending=True)[:components]
-    vectors = vectors[:, order].T
-    signs = torch.sign(vectors.gather(1, vectors.abs().argmax(1, keepdim=True)))
-    return values[order].clamp(min=0), vectors * signs
+    return values[order].clamp(min=0), upright(vectors[:, order].T)
+
+
+def upright(vectors: Tensor) -> Tensor:
+    """Rows (k, D) with the sign that makes the entry of largest size positive: eigenvectors come with either."""
+    return vectors * torch.sign(vectors.gather(1, vectors.abs().argmax(1, keepdim=True)))
 
 
 class PCA(LatentModel):
