@@ -1,0 +1,259 @@
+"""Which numbers may stand beside each other, in which order, and who wins each use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from latent_atlas.report.inputs import DataSet, Page, Run
+
+BASELINE = "pca"
+
+
+@dataclass(frozen=True)
+class Use:
+    """One of the four things that people do with a latent space; there is no best model without one of them."""
+
+    name: str
+    question: str
+    prefixes: tuple[str, ...]
+    verbs: tuple[str, ...]
+    lacking: str
+
+
+USES = (
+    Use("keep", "Which keeps most of an item?", ("mse",), ("encode", "decode"), "no model here both encodes and decodes"),
+    Use("generate", "Which makes the best new items?", ("fid_",), ("sample",), "no model here draws samples"),
+    Use("steer", "Whose dimensions mean one thing each?", ("mig",), ("encode",), "needs labels of factors"),
+    Use("find", "Whose neighbours are alike?", ("knn", "trustworthiness"), ("encode",), "needs labels"),
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model with its seeds: what is ranked."""
+
+    label: str
+    family: str
+    runs: tuple[Run, ...]
+    value: float
+    interval: tuple[float, float] | None
+    source: str
+    entry: Mapping[str, Any]
+
+    @property
+    def run(self) -> Run:
+        """The run whose pictures stand for the model: the first in the plan, never picked by its score."""
+        return self.runs[0]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the linear baseline."""
+        return self.run.model == BASELINE
+
+
+@dataclass(frozen=True)
+class Group:
+    """Candidates whose numbers share one provenance key, best first."""
+
+    key: str
+    provenance: dict[str, Any]
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def direction(self) -> str:
+        """min, max or none."""
+        return str(self.candidates[0].entry.get("direction", "none"))
+
+    @property
+    def baseline(self) -> Candidate | None:
+        """The best linear baseline among them."""
+        return next((candidate for candidate in self.candidates if candidate.is_baseline), None)
+
+    def separated(self) -> bool:
+        """Whether the interval of the first keeps clear of all the others'."""
+        return len(self.candidates) > 1 and all(apart(self.candidates[0], other) for other in self.candidates[1:])
+
+
+def ok(entry: Mapping[str, Any] | None) -> bool:
+    """Whether a score entry holds a number."""
+    return bool(entry) and entry.get("status") == "ok" and isinstance(entry.get("value"), int | float)  # type: ignore[union-attr]
+
+
+def provenance(run: Run, key: str) -> dict[str, Any]:
+    """The fields that have to agree before two numbers are compared: data, key, unit and where the number came from."""
+    entry = run.scores[key]
+    return {"data": run.data, "score": key, "unit": entry.get("unit"), **(entry.get("provenance") or {})}
+
+
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """The fields in which two provenance keys differ, with both values."""
+    fields = [name for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)]
+    return ", ".join(f"{name} ({short(a.get(name))} | {short(b.get(name))})" for name in fields)
+
+
+def short(value: Any) -> str:
+    """A provenance value for reading: long hashes cut."""
+    text = "none" if value is None else str(value) if not isinstance(value, dict | list) else json.dumps(value, sort_keys=True)
+    return text if len(text) <= 28 else text[:12] + "…"
+
+
+def apart(a: Candidate, b: Candidate) -> bool:
+    """Whether two intervals exclude each other; without intervals nothing is known, hence not."""
+    if a.interval is None or b.interval is None:
+        return False
+    return a.interval[1] < b.interval[0] or b.interval[1] < a.interval[0]
+
+
+def candidate(runs: Sequence[Run], key: str) -> Candidate:
+    """Runs of one model that differ by seed as one: the mean, and the span that covers every seed and its interval."""
+    entries = [run.scores[key] for run in runs]
+    values = [float(entry["value"]) for entry in entries]
+    spans = [tuple(map(float, entry["interval"])) for entry in entries if entry.get("interval")]
+    interval, source = None, "one seed: no interval"
+    if len(values) > 1:
+        edges = [*values, *(edge for span in spans for edge in span)]
+        interval, source = (min(edges), max(edges)), f"range over {len(values)} seeds"
+    elif spans:
+        interval, source = (
+            (spans[0][0], spans[0][1]),
+            str((entries[0].get("provenance") or {}).get("interval") or "interval over items"),
+        )
+    return Candidate(runs[0].label, runs[0].family, tuple(runs), sum(values) / len(values), interval, source, entries[0])
+
+
+def groups(runs: Iterable[Run], key: str) -> list[Group]:
+    """The runs that have a score, split by provenance key, each best first; the largest group leads, with the baseline at a tie."""
+    keyed: dict[str, dict[str, list[Run]]] = {}
+    provenances: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        if not ok(run.scores.get(key)):
+            continue
+        found = provenance(run, key)
+        text = json.dumps(found, sort_keys=True, default=str)
+        provenances[text] = found
+        keyed.setdefault(text, {}).setdefault(run.label, []).append(run)
+    result = []
+    for text, models in keyed.items():
+        members = [candidate(seeds, key) for seeds in models.values()]
+        sign = -1.0 if members[0].entry.get("direction") == "max" else 1.0
+        members.sort(key=lambda member: (sign * member.value, member.label))
+        result.append(Group(key, provenances[text], tuple(members)))
+    return sorted(result, key=lambda group: (-len(group.candidates), group.baseline is None, group.key))
+
+
+def headline_key(runs: Sequence[Run], use: Use) -> str | None:
+    """The score that answers a use on these runs: what the evaluations name, else the first key that fits and has numbers."""
+    votes: dict[str, int] = {}
+    for run in runs:
+        named = ((run.evaluation or {}).get("headline") or {}).get(use.name)
+        if named and ok(run.scores.get(named)):
+            votes[named] = votes.get(named, 0) + 1
+    if votes:
+        return max(votes, key=lambda key: votes[key])
+    for prefix in use.prefixes:
+        for run in runs:
+            for key, entry in run.scores.items():
+                if key.startswith(prefix) and not key.startswith("fid_recon") and ok(entry):
+                    return key
+    return None
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The answer to one use on one data set, or the reason why there is none."""
+
+    use: Use
+    data: str
+    group: Group | None
+    reason: str = ""
+    others: tuple[Group, ...] = ()
+
+    @property
+    def best(self) -> Candidate | None:
+        """The model with the best number."""
+        return self.group.candidates[0] if self.group else None
+
+    def indistinguishable(self) -> list[str]:
+        """Models whose intervals overlap the winner's; none are named where there is no interval."""
+        if self.group is None or self.group.candidates[0].interval is None:
+            return []
+        best, *rest = self.group.candidates
+        return [other.label for other in rest if other.interval is not None and not apart(best, other)]
+
+    def notes(self) -> list[str]:
+        """What limits the answer, in words."""
+        if self.best is None or self.group is None:
+            return []
+        own = self.group.provenance
+        notes = [f"not ranked with {one.candidates[0].label}: {differing(own, one.provenance)}" for one in self.others]
+        names = self.indistinguishable()
+        if names:
+            notes.insert(0, "cannot be told from " + ", ".join(names))
+        elif self.best.interval is None:
+            notes.insert(0, self.best.source)
+        if len(self.group.candidates) == 1 and not self.others:
+            notes.append("the only model with this number")
+        return notes
+
+
+def winner(runs: Sequence[Run], use: Use, data: DataSet) -> Winner:
+    """The best model for a use among the runs of one data set."""
+    key = headline_key(runs, use)
+    if key is None:
+        return Winner(use, data.name, None, missing_reason(runs, use, data))
+    first, *others = groups(runs, key)
+    return Winner(use, data.name, first, "", tuple(others))
+
+
+def missing_reason(runs: Sequence[Run], use: Use, data: DataSet) -> str:
+    """Why nothing answers a use: labels, verbs, or the reason that the evaluation gives."""
+    if not runs:
+        return "no run of this data set has been evaluated yet"
+    said = [str((run.evaluation or {}).get("headline_reasons", {}).get(use.name) or "") for run in runs]
+    if not any(set(use.verbs) <= set(run.verbs) for run in runs if run.verbs):
+        return use.lacking if use.name in ("keep", "generate") else "no model here encodes"
+    if use.name == "steer" and not data.factor_names:
+        return "needs labels: a table of factors beside the items"
+    if use.name == "find" and not (data.factor_names or data.class_names):
+        return "needs labels: one class or factor for each item"
+    entries = (entry for run in runs for key, entry in run.scores.items() if key.startswith(use.prefixes))
+    said += [str(entry["reason"]) for entry in entries if entry.get("reason")]
+    return next(filter(None, said), "") or "not scored: no metric for it in this evaluation"
+
+
+def against(best: Candidate, baseline: Candidate | None, unit: str) -> str:
+    """A number beside the linear baseline's: a ratio of errors where both are positive distances, else the difference."""
+    if baseline is None:
+        return "no PCA beside it"
+    if best.is_baseline:
+        return "is PCA: nothing beats the linear baseline"
+    a, b = best.value, baseline.value
+    if best.entry.get("direction") == "min" and a > 0 and b > 0 and unit not in ("nats", "bits/dim"):
+        change = a / b - 1.0
+        if abs(change) < 0.005:
+            return "the same as PCA"
+        return f"{abs(change):.0%} {'less' if change < 0 else 'more'} than PCA"
+    sign = "+" if a >= b else "−"
+    return f"{sign}{plain(abs(a - b))}{' ' + unit if unit not in ('', '1') else ''} against PCA"
+
+
+def plain(value: float) -> str:
+    """Three significant digits; thousands in full, very small numbers as powers of ten."""
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}".replace("-", "−")
+    if size < 0.0005:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{mantissa}×10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}".replace("-", "−")
+    digits = f"{value:.3g}"
+    return digits.replace("-", "−")
+
+
+def of_page(page: Page) -> list[Winner]:
+    """The four answers for each data set of a page, in the plan's order."""
+    return [winner(page.of(name), use, data) for name, data in page.data.items() for use in USES]

@@ -1,0 +1,368 @@
+"""The page of a run, one column from the verdict to the receipt."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from latent_atlas.report import charts, findings, palette, pictures, shell
+from latent_atlas.report.inputs import DataSet, Page, Run
+from latent_atlas.report.markup import Markup, command, fold, join, listing, section, tag
+from latent_atlas.report.numerals import numeral, origin, title
+from latent_atlas.report.ranking import USES, against, candidate, groups, headline_key, ok, plain
+
+LIMIT = 600_000  # bytes of a run page
+DOTS = 2000
+
+
+def render(page: Page, run: Run, data: DataSet) -> str:
+    """<run>.html within its size: first fewer traversals, then smaller pictures, and the page says so."""
+    for most, factor in ((findings.SHOWN, 1), (12, 1), (8, 1), (8, 2), (6, 2), (4, 4), (2, 8)):
+        text = page_of(page, run, data, most, factor)
+        if len(text.encode()) <= LIMIT:
+            break
+    return text
+
+
+def page_of(page: Page, run: Run, data: DataSet, most: int, factor: int) -> str:
+    """The page with at most ``most`` traversals and pictures shrunk by ``factor``."""
+    verdict = str((run.evaluation or {}).get("verdict") or "Evaluated; no verdict was written.")
+    head = tag(
+        "header",
+        tag("h1", shell.swatch(run.family), run.name),
+        tag("p", verdict, class_="verdict"),
+        numbers(page, run),
+        class_="title",
+    )
+    parts = [
+        head,
+        keeps(run, data, factor),
+        draws(run, data, factor),
+        space_map(run, data),
+        directions(run, data, most, factor),
+        walk(run, data, factor),
+        collapse(run),
+        curves(run),
+        limits(run, factor),
+        receipt(run, data),
+    ]
+    nav = [(page.name, "index.html"), (data.title, shell.link(data.name)), (run.name, None)]
+    return shell.document(f"{run.name} · Latent Atlas", tag("div", *parts, class_="column"), nav=nav)
+
+
+def numbers(page: Page, run: Run) -> Markup:
+    """The numbers behind the four uses, as far as this run has them, with its place among comparable ones."""
+    cells = []
+    siblings = page.of(run.data)
+    for use in USES:
+        key = headline_key(siblings, use)
+        if key is None or not ok(run.scores.get(key)):
+            continue
+        group = next((one for one in groups(siblings, key) if any(run in member.runs for member in one.candidates)), None)
+        if group is None:
+            continue
+        labels = [member.label for member in group.candidates]
+        own = candidate([run], key)
+        place = f"{labels.index(run.label) + 1} of {len(labels)}" if len(labels) > 1 else "alone"
+        beside = "the linear baseline" if own.is_baseline else against(own, group.baseline, str(own.entry.get("unit") or ""))
+        cells.append(
+            tag(
+                "div",
+                tag("h3", use.name),
+                tag("p", numeral(key, own), class_="value"),
+                tag("p", title(key, own.entry), class_="metric"),
+                tag("p", f"{place} · {beside}", class_="note"),
+                origin(group.provenance),
+            )
+        )
+    return tag("div", *cells, class_="numbers")
+
+
+def rows_of(items: np.ndarray, factor: int) -> np.ndarray:
+    """Images shrunk by whole blocks; anything else as it is."""
+    if factor == 1 or items.ndim != 4 or items.shape[1] < 2 * factor:
+        return items
+    return np.stack([pictures.shrink(item, factor) for item in items])
+
+
+def keeps(run: Run, data: DataSet, factor: int) -> Markup:
+    """Witnesses and reconstructions."""
+    items, again = run.pictures.get("witnesses"), run.pictures.get("reconstructions")
+    if again is None or items is None:
+        lacking = (
+            "does not both encode and decode"
+            if not {"encode", "decode"} <= set(run.verbs)
+            else f"wrote no pictures of its {data.observation}"
+        )
+        return section("What it keeps", tag("p", f"{run.label} {lacking}."), id_="keeps")
+    if not pictures.drawable(items):
+        return section(
+            "What it keeps", tag("p", f"A {data.observation} has no picture; the numbers above say what is kept."), id_="keeps"
+        )
+    n = len(again)
+    limits = pictures.value_range(items) if items.ndim == 2 else None
+    first = tag(
+        "div", *pictures.draw(rows_of(items[:n], factor), 80, [f"held-out item {i + 1}" for i in range(n)], limits), class_="strip"
+    )
+    second = tag(
+        "div", *pictures.draw(rows_of(again, factor), 80, [f"reconstruction {i + 1}" for i in range(n)], limits), class_="strip"
+    )
+    strips = tag("div", first, second, class_="strips", tabindex=0)
+    return section(
+        "What it keeps", strips, id_="keeps", lead="Above held-out items, below their reconstructions from the code alone."
+    )
+
+
+def draws(run: Run, data: DataSet, factor: int) -> Markup:
+    """Draws from the prior."""
+    items = run.pictures.get("samples")
+    if items is None or ("sample" not in run.verbs and run.verbs):
+        return section("What it makes", tag("p", f"{run.label} does not draw samples: it has no prior to draw from."), id_="makes")
+    if not pictures.drawable(items):
+        return section(
+            "What it makes", tag("p", f"A {data.observation} has no picture; it can be drawn with sample(n)."), id_="makes"
+        )
+    limits = pictures.value_range(items) if items.ndim == 2 else None
+    strip = tag(
+        "div",
+        *pictures.draw(rows_of(items[:8], factor), 80, [f"draw {i + 1}" for i in range(8)], limits),
+        class_="strip",
+        tabindex=0,
+    )
+    return section("What it makes", strip, id_="makes", lead="The first eight draws from its prior, none picked.")
+
+
+def space_map(run: Run, data: DataSet) -> Markup:
+    """Codes of held-out items on a plane, coloured by label and by each factor."""
+    codes = run.latents.get("codes")
+    if codes is None or codes.ndim != 2 or len(codes) < 2:
+        return section("Map of the space", tag("p", f"{run.label} does not encode: there are no codes to draw."), id_="map")
+    pick = np.unique(np.linspace(0, len(codes) - 1, min(DOTS, len(codes))).round().astype(int))
+    if "xy" in run.latents and len(run.latents["xy"]) == len(codes):
+        xy, said = run.latents["xy"][pick], "in its own chart"
+    else:
+        flat, held = findings.plane(codes)
+        xy = flat[pick]
+        said = f"on the plane of largest variance, which holds {held:.0%} of it" if codes.shape[1] > 2 else "as they are"
+    colourings = colours_of(run, data, pick)
+    inputs, panels = [], []
+    for place, (name, colours, index, names, ordered) in enumerate(colourings):
+        inputs.append(tag("input", type="radio", name="map", id=f"map-{place}", checked=place == 0))
+        inputs.append(tag("label", name, for_=f"map-{place}"))
+        drawn = charts.dots(
+            xy,
+            colours,
+            index,
+            names,
+            f"Codes of {len(pick)} held-out items of {run.name}, by {name}",
+            not ordered and len(names) > 1,
+        )
+        panels.append(tag("div", drawn, key_of(names, colours, ordered), class_="panel"))
+    shown = tag("div", *(inputs if len(colourings) > 1 else []), *panels, class_="tabs")
+    lead = f"Codes of {len(pick):,} held-out items {said}."
+    return section("Map of the space", shown, id_="map", lead=lead)
+
+
+def colours_of(run: Run, data: DataSet, pick: np.ndarray) -> list[tuple[str, list[str], np.ndarray, list[str], bool]]:
+    """(name, colours, index of each item, names of values, ordered?) for the label and each factor; one grey without any."""
+    found: list[tuple[str, list[str], np.ndarray, list[str], bool]] = []
+    labels, factors = findings.labels_of(run), run.latents.get("factors")
+    if labels is not None:
+        index = labels[pick]
+        count = max(int(index.max()) + 1, len(data.class_names or []))
+        names = data.class_names or [str(value) for value in range(count)]
+        found.append(("label", palette.classes(count), index, names, False))
+    if factors is not None and factors.ndim == 2 and len(factors) == len(run.latents["codes"]):
+        for k in range(min(factors.shape[1], 8)):
+            values = factors[pick, k]
+            levels, index = np.unique(values, return_inverse=True)
+            name = data.factor_names[k] if k < len(data.factor_names) else f"factor {k}"
+            if len(levels) > 8:
+                index = findings.bins_of(values, 8)
+                found.append((name, palette.steps(8), index, [plain(float(levels[0])), plain(float(levels[-1]))], True))
+            else:
+                ordered = len(levels) > 3
+                colours = palette.steps(len(levels)) if ordered else palette.classes(len(levels))
+                found.append((name, colours, index, [plain(float(level)) for level in levels], ordered))
+    return found or [("item", ["var(--grey)"], np.zeros(len(pick), int), ["item"], False)]
+
+
+def key_of(names: list[str], colours: list[str], ordered: bool) -> Markup | None:
+    """What the colours mean."""
+    if len(names) < 2:
+        return None
+    if ordered:
+        bar = [tag("i", style=f"background:{colour}") for colour in colours]
+        return tag("p", names[0], tag("span", *bar, class_="ramp"), names[-1], class_="legend")
+    return tag(
+        "p",
+        *(
+            tag("span", tag("i", class_="swatch", style=f"background:{c}"), n, class_="key")
+            for n, c in zip(names, colours, strict=False)
+        ),
+        class_="legend",
+    )
+
+
+def directions(run: Run, data: DataSet, most: int, factor: int) -> Markup:
+    """Traversals, each under the finding about its dimension."""
+    drawn, board = run.pictures.get("traversals"), findings.board(run)
+    if drawn is None or len(drawn) == 0 or board is None:
+        return section(
+            "Its dimensions", tag("p", f"{run.label} does not both encode and decode: no dimension can be moved."), id_="directions"
+        )
+    table = findings.factor_table(run)
+    order = findings.traversal_order(run)
+    rows = []
+    for place, dimension in enumerate(order[:most]):
+        frames = rows_of(drawn[place], factor)
+        alts = [f"dimension {dimension}, step {i + 1} of {len(frames)}" for i in range(len(frames))]
+        limits = pictures.value_range(drawn) if frames.ndim == 2 else None
+        strip = tag("div", *pictures.draw(frames, 56, alts, limits), class_="strip", tabindex=0)
+        dead = " dead" if board.values[dimension] < board.threshold else ""
+        rows.append(
+            tag("figure", tag("figcaption", findings.caption(run, data, dimension, board, table)), strip, class_="direction" + dead)
+        )
+    total = len(board.values)
+    cut = f" The {len(rows)} of {total} that carry most are drawn." if len(rows) < total else ""
+    lead = f"One dimension at a time moves from low to high, the others stay at one held-out item's code.{cut}"
+    return section("Its dimensions", *rows, id_="directions", lead=lead)
+
+
+def walk(run: Run, data: DataSet, factor: int) -> Markup:
+    """From one item to another through the space."""
+    drawn = run.pictures.get("interpolations")
+    if drawn is None or len(drawn) == 0:
+        return section(
+            "A walk between two items",
+            tag("p", f"{run.label} does not both encode and decode: there is no path to show."),
+            id_="walk",
+        )
+    frames = drawn[0] if drawn.ndim in (3, 5) else drawn
+    frames = rows_of(frames, factor)
+    if not pictures.drawable(frames):
+        return section("A walk between two items", tag("p", f"A {data.observation} has no picture of a path."), id_="walk")
+    pictures_ = pictures.draw(
+        frames,
+        64,
+        [f"step {i} of {len(frames) - 1}" for i in range(len(frames))],
+        pictures.value_range(frames) if frames.ndim == 2 else None,
+    )
+    strip = tag("div", *pictures_, class_="strip", tabindex=0, data_walk=True if frames.ndim == 4 else None)
+    lead = "The shortest path of the space between the codes of two held-out items; its ends are their reconstructions."
+    return section("A walk between two items", strip, id_="walk", lead=lead)
+
+
+def collapse(run: Run) -> Markup:
+    """The board of dimensions: what each carries and which are dead."""
+    found = findings.board(run)
+    if found is None:
+        return section("What each dimension carries", tag("p", f"{run.label} does not encode: nothing to measure."), id_="collapse")
+    order = found.order[: findings.SHOWN]
+    total, active = len(found.values), found.active
+    unit = "KL in nats" if found.is_kl else "variance of its codes"
+    if active == total:
+        verdict = f"All {total} dimensions carry something."
+    elif active == 0:
+        verdict = f"All {total} dimensions are dead: the code says nothing about the item. Lower β or train longer."
+    else:
+        verdict = f"{active} of {total} dimensions carry something; {total - active} are dead and can be left out."
+    held = float(np.sort(found.values)[::-1][: max(1, total // 4)].sum() / max(found.values.sum(), 1e-12))
+    verdict += f" The strongest quarter holds {held:.0%}."
+    if not found.is_kl:
+        verdict += " There is no posterior, hence variance instead of KL."
+    if total > len(order):
+        verdict += f" The {len(order)} largest of {total} are drawn."
+    drawn = charts.bars(
+        found.values[order], [str(int(i)) for i in order], palette.family(run.family), unit, f"{unit} by dimension", found.threshold
+    )
+    return section("What each dimension carries", drawn, id_="collapse", lead=verdict)
+
+
+def curves(run: Run) -> Markup:
+    """Training and validation over batches."""
+    history = run.training.get("history") or []
+    lines: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for point in history:
+        for name, value in point.items():
+            if name == "step" or not isinstance(value, int | float) or not np.isfinite(value):
+                continue
+            split, _, base = name.rpartition("/")
+            lines.setdefault(base or name, {}).setdefault(split or "train", []).append((float(point["step"]), float(value)))
+    if not lines:
+        return section("How it was trained", tag("p", "Fitted in one pass over the data: there is no curve."), id_="curves")
+    colour = palette.family(run.family)
+    drawn = []
+    for base, splits in list(lines.items())[:6]:
+        series = {
+            split: (
+                np.array([s for s, _ in points]),
+                np.array([v for _, v in points]),
+                colour if "val" in split or len(splits) == 1 else "var(--grey)",
+            )
+            for split, points in splits.items()
+        }
+        drawn.append(charts.curve(series, base))
+    step = run.training.get("step")
+    size = run.training.get("parameters")
+    lead = ", ".join(
+        part
+        for part in (f"{step:,} batches" if isinstance(step, int) else "", f"{size:,} parameters" if isinstance(size, int) else "")
+        if part
+    )
+    return section("How it was trained", tag("div", *drawn, class_="curves"), id_="curves", lead=lead or None)
+
+
+def limits(run: Run, factor: int) -> Markup:
+    """What these numbers do not say."""
+    lines: list[Any] = []
+    missing = [(title(key, entry), entry) for key, entry in run.scores.items() if not ok(entry)]
+    for name, entry in missing:
+        lines.append(join([tag("b", name), f" {entry.get('status')}: {entry.get('reason') or 'no reason given'}"]))
+    if not any(entry.get("interval") for entry in run.scores.values()):
+        lines.append("One seed and no intervals: small differences between models may be luck.")
+    else:
+        lines.append("Intervals cover the choice of held-out items, not another seed of training.")
+    found = findings.board(run)
+    if found is not None and found.active < len(found.values):
+        lines.append(f"{len(found.values) - found.active} dead dimensions: moving along them means nothing.")
+    if factor > 1:
+        lines.append(f"Pictures here are shrunk {factor}-fold to keep the page small; the files beside evaluation.json are whole.")
+    return section("Limits", listing(lines), id_="limits")
+
+
+def receipt(run: Run, data: DataSet) -> Markup:
+    """What produced the numbers, and the commands that repeat and use them."""
+    evaluation, config = run.evaluation or {}, run.config
+    rows = {
+        "run": run.name,
+        "model": run.model,
+        "data": f"{data.name} {str(data.card.get('content_hash') or '')[:16]}".strip(),
+        "seed": run.seed,
+        "tier": run.tier,
+        "fingerprint": config.get("fingerprint"),
+        "weights (sha256)": run.training.get("sha256"),
+        "MLflow run": evaluation.get("mlflow_run_id") or run.training.get("mlflow_run_id"),
+    }
+    cells = [
+        part
+        for name, value in rows.items()
+        if value not in (None, "")
+        for part in (tag("dt", name), tag("dd", tag("code", str(value))))
+    ]
+    lines = [("make it again", run.remedy or f"dvc repro evaluate@{run.name}")]
+    reference = run.name if not run.remedy else str(run.model_folder)
+    lines.append(("in Python", f'import latent_atlas; model = latent_atlas.load("{reference}")'))
+    if "encode" in run.verbs:
+        lines.append(("codes of your items", f"python pipelines/encode.py run={reference} input=<folder|npz> out=codes.npz"))
+    if rows["MLflow run"]:
+        lines.append(("in MLflow", f"mlflow runs describe --run-id {rows['MLflow run']}"))
+        lines.append(("its page", "make mlflow"))
+    commands = [part for name, line in lines for part in (tag("dt", name), tag("dd", command(line)))]
+    model = config.get("model")
+    whole = fold("The model's configuration", tag("pre", json.dumps(model, indent=2, ensure_ascii=False))) if model else None
+    return section(
+        "Receipt", tag("dl", *cells, class_="facts"), tag("dl", *commands, class_="facts commands"), whole, id_="receipt"
+    )
