@@ -87,7 +87,7 @@ install: $(BASE) ## .venv with everything that the pipeline needs (repro and the
 .PHONY: database
 database: $(BASE)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "$(CURDIR) is not a git clone, and DVC needs one: clone it, or run git init." >&2; exit 1; }
-	@$(PY) -c 'from latent_atlas.training.tracking import ensure_database; ensure_database()'
+	@$(PY) -c 'from latent_atlas.training.tracking import initialise; initialise()'
 
 .PHONY: repro
 repro: database ## install, run what is not up to date, end at the report; with DATA=<path> on your own data
@@ -113,3 +113,26 @@ format: $(DEV) ## let ruff rewrite the files
 .PHONY: report
 report: database ## bring the joined report up to date and say where it is
 	@.venv/bin/dvc repro report@core && $(PY) pipelines/report.py page=core summary=1
+
+.PHONY: bench
+bench: $(DEV) ## measure speed against peers (each in an environment of its own)
+	@$(PY) bench/run.py
+
+.PHONY: mlflow
+mlflow: database ## start MLflow's pages and print the address that compares the runs
+	@$(PY) -c 'import os; from latent_atlas.training.tracking import ui_command; address, words = ui_command(); print(address, flush=True); os.execvp(words[0], words)'
+
+.PHONY: study
+study: database ## a longer experiment, with NAME=<study>; resumable, results in reports/studies
+	@$(PY) bench/study.py name="$${NAME:-dsprites_first}"
+
+# Only what carries the mark of its stage is removed: a folder of your own under data/ or models/ has none.
+.PHONY: clean
+clean: ## remove what can be made again: stage outputs and caches of tools; not .venv, work/, multirun/ or your files
+	@set -- plan reports/build; \
+	for mark in data/*/card.json features/*/extractor.json models/*/train.json evaluations/*/evaluation.json; do \
+	  [ -f "$$mark" ] && set -- "$$@" "$${mark%/*}"; done; \
+	for cache in .pytest_cache .mypy_cache .ruff_cache .hypothesis .dvc/tmp/rwlock; do set -- "$$@" "$$cache"; done; \
+	for each in "$$@"; do [ -e "$$each" ] && { echo "removing $$each"; chmod -R u+w "$$each"; rm -rf "$$each"; }; done; \
+	find src pipelines tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "Kept: .venv, work/ (MLflow, checkpoints), multirun/, DVC's cache (the next make repro takes outputs from there), your data."
