@@ -46,9 +46,10 @@ endef
 # Says what will be downloaded and what is free, and stops where that is too little. The size hangs on the build of torch, so pip is
 # asked which one it would take. LATENT_ATLAS_FREE_MB stands in for the disk in tests.
 define CHECK_DISK
-where=$$($(PY) -m pip install --dry-run --quiet --no-deps --ignore-installed --report - -c constraints.txt $${TORCH_INDEX:+--extra-index-url "$$TORCH_INDEX"} torch 2>.venv/pip.log) || { \
-  echo "pip cannot get torch; is there a network, and a build for this machine?" >&2; tail -n 3 .venv/pip.log >&2; exit 1; }; \
-case "$$where" in *macosx*|*cpu*) build=CPU; [ "$$(uname -s)" = Darwin ] && build=macOS; download=500; disk=2000;; *) build=CUDA; download=3300; disk=11000;; esac; \
+$(PY) -m pip install --dry-run --quiet --no-deps --ignore-installed --report .venv/.torch.json -c constraints.txt $${TORCH_INDEX:+--extra-index-url "$$TORCH_INDEX"} torch 2>.venv/.pip.log || { \
+  echo "pip cannot get torch; is there a network, and a build for this machine?" >&2; tail -n 3 .venv/.pip.log >&2; exit 1; }; \
+where=$$($(PY) -c 'import json; print(json.load(open(".venv/.torch.json"))["install"][0]["download_info"]["url"])'); \
+case "$$where" in *macosx*|*cpu*) build=CPU; [ "$$(uname -s)" = Darwin ] && build=macOS; download=500; disk=2600;; *) build=CUDA; download=3300; disk=11000;; esac; \
 free=$${LATENT_ATLAS_FREE_MB:-$$(df -Pk . | awk 'NR > 1 { for (i = 2; i <= NF; i++) if ($$i ~ /%$$/) { print int($$(i - 1) / 1024); exit } }')}; \
 echo "Installing into .venv with $$($(PY) --version), torch for $$build: about $$download MB to download, $$disk MB of disk with pip's cache; $$free MB are free."; \
 if [ "$$build" = CUDA ] && ! command -v nvidia-smi >/dev/null 2>&1; then \

@@ -13,12 +13,12 @@ TOOLS = ("sh", "awk", "cat", "cksum", "tr", "df", "du", "rm", "touch", "tail", "
 
 # Answers like a Python 3.13 whose pip would take the CPU build of torch, or the one in $CUDA; `-m venv` puts it into .venv/bin.
 STAND_IN = """#!/bin/sh
-[ "$1" = -c ] && { case "$2" in *ensurepip*) exit ${NO_VENV:-0};; esac; exit 0; }
+[ "$1" = -c ] && { case "$2" in *ensurepip*) exit ${NO_VENV:-0};; *json*) cat .venv/.torch.json;; esac; exit 0; }
 [ "$1" = --version ] && { echo Python 3.13.9; exit 0; }
 echo "$*" >> "$CALLS"
 case "$*" in
   "-m venv --clear .venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python;;
-  *--dry-run*) [ -n "$OFFLINE" ] && { echo "no route to host" >&2; exit 1; }; echo "torch-2.13.0${CUDA:-+cpu}-linux.whl";;
+  *--dry-run*) [ -n "$OFFLINE" ] && { echo "no route to host" >&2; exit 1; }; echo "torch-2.13.0${CUDA:-+cpu}-linux.whl" > .venv/.torch.json;;
   *"-e ."*) exit ${PIP_FAILS:-0};;
 esac
 """
