@@ -1,0 +1,139 @@
+"""The estimates of q(z) against their exact values on a set that is small enough to enumerate."""
+
+import math
+
+import pytest
+import torch
+
+from latent_atlas.models.beta_tc_vae import aggregate, decomposed, mss_log_weights, mws_log_weights
+from latent_atlas.models.posteriors import DiagonalNormal
+from latent_atlas.spaces.euclidean import Euclidean
+
+N, DIM = 12, 3
+
+
+@pytest.fixture(scope="module")
+def everything():
+    """The posteriors of all N items and one draw of each."""
+    generator = torch.Generator().manual_seed(0)
+    q = DiagonalNormal(1.5 * torch.randn(N, DIM, generator=generator), 0.5 * torch.randn(N, DIM, generator=generator) - 1)
+    return q, q.sample(generator)
+
+
+def exact(q, z):
+    """log q(z) and log q(z_j) of the uniform mixture over all items, by torch.distributions."""
+    members = torch.distributions.Normal(q.mode, q.scale).log_prob(z[:, None])  # (draw, item, dimension)
+    return members.sum(2).logsumexp(1) - math.log(N), members.logsumexp(1) - math.log(N)
+
+
+def part(q, rows):
+    return DiagonalNormal(q.mode[rows], q.log_var[rows])
+
+
+def test_mss_over_the_whole_set_is_exact(everything):
+    q, z = everything
+    for found, known in zip(aggregate(q, z, N, "mss"), exact(q, z), strict=True):
+        torch.testing.assert_close(found, known)
+
+
+def test_mws_over_the_whole_set_is_low_by_log_n(everything):
+    q, z = everything
+    for found, known in zip(aggregate(q, z, N, "mws"), exact(q, z), strict=True):
+        torch.testing.assert_close(found + math.log(N), known)
+
+
+@pytest.mark.parametrize(("estimator", "biased"), [("mss", False), ("mws", True)])
+@pytest.mark.parametrize("batch", [2, 4, 8])
+def test_mean_over_batches(everything, batch, estimator, biased):
+    """Over random batches with item 0: mss has the mean q(z_0), mws stays below it."""
+    q, z = everything
+    generator = torch.Generator().manual_seed(1)
+    estimates = []
+    for _ in range(800):
+        rows = torch.cat((torch.tensor([0]), 1 + torch.randperm(N - 1, generator=generator)[: batch - 1]))
+        estimates.append(aggregate(part(q, rows), z[rows], N, estimator)[0][0].exp())
+    mean, known = torch.stack(estimates).mean().item(), exact(q, z)[0][0].exp().item()
+    if biased:
+        assert mean < 0.8 * known
+    else:
+        assert mean == pytest.approx(known, rel=0.1)
+
+
+def test_mss_tends_to_the_exact_value_as_the_batch_grows(everything):
+    q, z = everything
+    known = exact(q, z)[0][0]
+    generator = torch.Generator().manual_seed(2)
+    errors = []
+    for batch in (2, 4, 8, 12):
+        rows = [torch.cat((torch.tensor([0]), 1 + torch.randperm(N - 1, generator=generator)[: batch - 1])) for _ in range(100)]
+        found = torch.stack([aggregate(part(q, row), z[row], N, "mss")[0][0] for row in rows])
+        errors.append((found - known).abs().mean().item())
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-5
+
+
+def test_mss_weights_have_the_own_item_on_the_diagonal():
+    batch, items = 5, 100
+    weights = mss_log_weights(batch, items).exp()
+    torch.testing.assert_close(weights.diagonal(), torch.full((batch,), 1 / items))
+    torch.testing.assert_close(weights.sum(1), torch.ones(batch))
+    off = weights[~torch.eye(batch, dtype=torch.bool)]
+    # the mean over which of the B - 1 others has the stratum's weight (N - M)/(N M), M = B - 1, the rest having 1/M
+    m = batch - 1
+    torch.testing.assert_close(off, torch.full_like(off, ((m - 1) / m + (items - m) / (items * m)) / m))
+
+
+def test_mws_weights():
+    torch.testing.assert_close(mws_log_weights(5, 100).exp(), torch.full((5, 5), 1 / 500))
+
+
+@pytest.mark.parametrize("items", [1, 50])
+@pytest.mark.parametrize("estimator", ["mws", "mss"])
+def test_a_batch_of_one_and_a_set_smaller_than_the_batch(estimator, items):
+    for size in (1, 4):
+        q = DiagonalNormal(torch.randn(size, DIM), torch.randn(size, DIM))
+        penalty, parts = decomposed(q, q.sample(), q.kl(Euclidean(DIM)), Euclidean(DIM), items, 6.0, estimator=estimator)
+        assert math.isfinite(penalty)
+        assert all(math.isfinite(value) for value in parts.values())
+
+
+@pytest.mark.parametrize("estimator", ["mws", "mss"])
+def test_with_all_weights_one_it_is_the_kl_from_draws(everything, estimator):
+    """α = β = γ = 1: every estimate of q(z) cancels, draw by draw, and the mean over draws is the VAE's KL."""
+    q, _ = everything
+    prior, generator = Euclidean(DIM), torch.Generator().manual_seed(3)
+    found = []
+    for _ in range(500):
+        z = q.sample(generator)
+        penalty, _parts = decomposed(q, z, q.kl(prior), prior, 1000, 1.0, estimator=estimator)
+        torch.testing.assert_close(penalty, (q.log_prob(z) - prior.log_prob(z)).mean(), atol=1e-3, rtol=1e-4)
+        found.append(penalty)
+    assert torch.stack(found).mean().item() == pytest.approx(q.kl(prior).mean().item(), abs=0.1)
+
+
+def test_total_correlation_is_found_where_it_is():
+    """A set whose two latents repeat each other has the total correlation log N by mss; independent ones have almost none."""
+    n = 64
+    line = torch.linspace(-8, 8, n)
+    repeated = DiagonalNormal(torch.stack((line, line), 1), torch.full((n, 2), -9.0))
+    grid = torch.cartesian_prod(line[::8], line[::8])
+    independent = DiagonalNormal(grid, torch.full((n, 2), -9.0))
+    generator = torch.Generator().manual_seed(4)
+    for q, known in ((repeated, math.log(n)), (independent, 0.0)):
+        _, parts = decomposed(q, q.sample(generator), q.kl(Euclidean(2)), Euclidean(2), n, 1.0, estimator="mss")
+        assert parts["total_correlation_mss"].item() == pytest.approx(known, abs=0.05)
+        assert parts["mutual_information_mss"].item() == pytest.approx(math.log(n), abs=0.05)
+
+
+def test_beta_weighs_the_total_correlation_only(everything):
+    q, z = everything
+    prior = Euclidean(DIM)
+    low, parts = decomposed(q, z, q.kl(prior), prior, N, 1.0)
+    high, _ = decomposed(q, z, q.kl(prior), prior, N, 6.0)
+    torch.testing.assert_close(high - low, 5 * parts["total_correlation_mws"])
+
+
+def test_an_unknown_estimator_is_named(everything):
+    q, z = everything
+    with pytest.raises(ValueError, match="'exact'; it is one of mws, mss"):
+        aggregate(q, z, N, "exact")
