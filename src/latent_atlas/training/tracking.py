@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from latent_atlas import workspace
+from latent_atlas.training.scratch import locked
 
 EXPERIMENT = "latent-atlas"
 ADDRESS = ("127.0.0.1", 5000)
@@ -46,7 +47,7 @@ def initialise() -> str:
     if path.exists():
         return uri
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.with_name(f"{path.name}.lock")):
+    with locked(path.with_name(f"{path.name}.lock")):
         if not path.exists():
             _create(path)
     return uri
@@ -71,16 +72,6 @@ def _create(path: Path) -> None:
 def artifact_root(path: Path) -> str:
     """Where artifacts lie: beside the database."""
     return (path.parent / "mlruns").resolve().as_uri()
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _hush() -> None:
@@ -146,14 +137,14 @@ class Tracker:
         self._api = client()
         experiment = experiment_id(self._api)
         close_stale(self._api, experiment)
-        tags = self.tags | {"mlflow.runName": self.run} | _process() | _git() | _lineage()
+        tags = {"mlflow.runName": self.run} | self.tags | process_tags() | git_tags()
         known = self.run_id or (json.loads(self.keep.read_text())["run_id"] if self.keep and self.keep.exists() else None)
         if known and self._alive(known):
             self.run_id = known
             self._api.update_run(known, status="RUNNING")
             self._tag(tags)
         else:
-            self.run_id = self._api.create_run(experiment, run_name=self.run, tags=tags).info.run_id
+            self.run_id = self._api.create_run(experiment, tags=tags).info.run_id
         if self.keep is not None:
             from latent_atlas.training.outputs import atomic_text
 
@@ -281,7 +272,7 @@ def reopen_tracker(settings: Row | None, run_id: str | None, run: str, tags: Map
 
 def close_stale(api: Any, experiment: str) -> list[str]:
     """Ends runs that a dead process of this machine left RUNNING (kill -9 tells nobody); gives their ids."""
-    here = _process()
+    here = process_tags()
     found = api.search_runs([experiment], f"attributes.status = 'RUNNING' and tags.host = '{here['host']}'", max_results=200)
     closed = []
     for run in found:
@@ -292,10 +283,10 @@ def close_stale(api: Any, experiment: str) -> list[str]:
     return closed
 
 
-def _process() -> dict[str, str]:
+def process_tags(pid: int | None = None) -> dict[str, str]:
     import psutil
 
-    me = psutil.Process()
+    me = psutil.Process(pid)
     return {"host": socket.gethostname(), "pid": str(me.pid), "started": f"{me.create_time():.0f}"}
 
 
@@ -309,7 +300,7 @@ def _lives(tags: Mapping[str, str]) -> bool:
         return False
 
 
-def _git() -> dict[str, str]:
+def git_tags() -> dict[str, str]:
     def git(*words: str) -> str:
         return subprocess.run(
             ["git", "-C", str(workspace.checkout()), *words], capture_output=True, text=True, check=True, timeout=20
@@ -319,11 +310,6 @@ def _git() -> dict[str, str]:
         return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": str(bool(git("status", "--porcelain", "-uno"))).lower()}
     except (OSError, subprocess.SubprocessError):
         return {}  # not a git checkout
-
-
-def _lineage() -> dict[str, str]:
-    parent = os.environ.get("LATENT_ATLAS_PARENT_RUN")
-    return {PARENT: parent} if parent else {}
 
 
 def flat(nested: Row, prefix: str = "") -> dict[str, Any]:
@@ -358,39 +344,20 @@ def ui_command() -> tuple[str, list[str]]:
     uri = initialise()
     host, port = ADDRESS
     identity = experiment_id(client())
-    command = ["mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1", "--backend-store-uri", uri]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        uri,
+    ]
     if uri.startswith("sqlite:///"):
         command += ["--default-artifact-root", artifact_root(Path(uri.removeprefix("sqlite:///")))]
     return f"http://{host}:{port}/#/experiments/{identity}", command
-
-
-def parent_run(folder: Path, name: str, tags: Mapping[str, str]) -> str:
-    """The run that a sweep's jobs are children of: one per sweep directory, whoever asks first makes it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "mlflow.json"
-    with _locked(folder / ".mlflow.lock"):
-        api = client()
-        if kept.exists():
-            return str(json.loads(kept.read_text())["run_id"])
-        made = api.create_run(experiment_id(api), run_name=name, tags=dict(tags) | _process() | _git())
-        kept.write_text(json.dumps({"run_id": made.info.run_id}))
-        return str(made.info.run_id)
-
-
-def close_parent(folder: Path) -> dict[str, int]:
-    """Ends a sweep's run and says in its description how its jobs ended; gives the counts."""
-    kept = folder / "mlflow.json"
-    if not kept.exists():
-        return {}
-    api = client()
-    run_id = json.loads(kept.read_text())["run_id"]
-    counts: dict[str, int] = {}
-    for run in api.search_runs([experiment_id(api)], f"tags.`{PARENT}` = '{run_id}'", max_results=5000):
-        counts[run.info.status] = counts.get(run.info.status, 0) + 1
-    total, failed = sum(counts.values()), sum(number for status, number in counts.items() if status != "FINISHED")
-    says = f"{total} jobs, {failed} of them failed" if failed else f"{total} jobs, all finished"
-    api.set_tag(run_id, "mlflow.note.content", f"{says}. Directory: {folder}")
-    api.set_tag(run_id, "jobs", str(total))
-    api.set_tag(run_id, "jobs_failed", str(failed))
-    api.set_terminated(run_id, "FAILED" if failed else "FINISHED")
-    return counts
