@@ -138,12 +138,16 @@ def test_a_failing_rename_puts_the_older_directory_back(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_replacing_leaves_others_alone(tmp_path):
-    (tmp_path / ".a.1.new").mkdir()
-    with replacing(tmp_path / "a") as folder:
-        (folder / "x").write_text("1")
-    assert os.listdir(tmp_path / "a") == ["x"]
-    assert (tmp_path / ".a.1.new").exists()
+def test_what_a_killed_process_left_is_swept_away_and_a_living_ones_is_not(tmp_path):
+    dead, alive = 2**22 + 1, os.getppid()
+    for pid in (dead, alive):
+        (tmp_path / f".a.{pid}.new").mkdir()
+    (tmp_path / f".a.{dead}.old").mkdir()
+    (tmp_path / f".a.{dead}.old" / "x").write_text("older")
+    with pytest.raises(DataError), replacing(tmp_path / "a"):
+        raise DataError("stop")
+    assert (tmp_path / "a/x").read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".a.{alive}.new", "a"]
 
 
 def test_wrong_items_and_empty_sets_are_named(tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import psutil
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -69,8 +70,8 @@ class Appender:
 def replacing(out: Path) -> Iterator[Path]:
     """A fresh directory beside ``out`` that takes its place when the block ends well and vanishes when it does not."""
     out.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(out)
     fresh, old = (out.with_name(f".{out.name}.{os.getpid()}.{part}") for part in ("new", "old"))
-    shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     try:
         yield fresh
@@ -78,8 +79,21 @@ def replacing(out: Path) -> Iterator[Path]:
             out.rename(old)
         fresh.rename(out)
     finally:
+        if old.exists() and not out.exists():
+            old.rename(out)
         for leftover in (fresh, old):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _sweep(out: Path) -> None:
+    """Removes what killed processes left beside ``out``, and puts an ``out`` back that one of them had moved away."""
+    for leftover in sorted(out.parent.glob(f".{out.name}.*.*")):
+        *_, pid, part = leftover.name.split(".")
+        if part not in ("new", "old") or not pid.isdigit() or (psutil.pid_exists(int(pid)) and int(pid) != os.getpid()):
+            continue
+        if part == "old" and not out.exists():
+            leftover.rename(out)
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def progress(name: str, total: int | None) -> Callable[[int], None]:
