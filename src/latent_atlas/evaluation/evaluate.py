@@ -21,6 +21,7 @@ from latent_atlas.evaluation.scoring import Score, score
 from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.evaluation.verdict import headline, traversal_order, verdict
 from latent_atlas.loading import load_folder
+from latent_atlas.training.tracking import reopen_tracker
 
 Section = Mapping[str, Any]
 
@@ -154,11 +155,22 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def log(section: Section, trained: Mapping[str, Any], result: Mapping[str, Any], out: Path) -> None:
-    """Adds scores, verdict and files to the MLflow run that training opened; nothing where there is none."""
-    if not trained.get("mlflow_run_id"):
-        return
-    try:
-        from latent_atlas.training import tracking
-    except ModuleNotFoundError:
-        return
-    tracking.log_evaluation(trained["mlflow_run_id"], result, out)
+    """Adds scores, headline, verdict and pictures to the MLflow run of the training."""
+    tags = {name: str(result[name]) for name in ("data", "model", "family", "seed", "tier")}
+    values = {key: entry["value"] for key, entry in result["scores"].items() if entry["status"] == "ok"}
+    shown = {f"headline/{use}": values[key] for use, key in result["headline"].items() if key}
+    with reopen_tracker(section.get("tracking"), trained.get("mlflow_run_id"), result["run"], tags) as tracker:
+        tracker.scores(shown | {f"score/{key}": value for key, value in values.items()})
+        tracker.describe(description(result))
+        tracker.pictures(sorted(out.glob("*.png")))
+        tracker.pictures([out / "evaluation.json"], "evaluation")
+
+
+def description(result: Mapping[str, Any]) -> str:
+    """Markdown: the verdict and what each use says."""
+    rows = []
+    for use, key in result["headline"].items():
+        entry = result["scores"].get(key)
+        said = f"{entry['value']:.4g} {entry['unit']} | {entry['title']}" if entry else f"– | {result['headline_reasons'][use]}"
+        rows.append(f"| {use} | {said} |")
+    return "\n".join([result["verdict"], "", "| for | value | by |", "|---|---|---|", *rows])

@@ -23,7 +23,7 @@ from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.metrics.frechet import frechet, moments
 from latent_atlas.metrics.result import TooFewSamples
 
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 4e-3
 FIT_ITEMS = 10_000  # items that scale the entries of vectors, and the most that accuracy is measured on
 
 
@@ -88,7 +88,8 @@ def make_features(section: Mapping[str, Any], data: Path, out: Path) -> dict[str
     card["real_vs_real"] = {"fid": _real_vs_real(real, other), "n": len(other), "split": other_split}
     with replacing(out) as folder:
         if isinstance(net, nn.Module):
-            torch.save(net.state_dict(), folder / "extractor.pt")
+            with (folder / "extractor.pt").open("wb") as file:  # a path would enter the archive and change its bytes
+                torch.save(net.state_dict(), file)
         stored = {"real": real.numpy(), "other": other.numpy()}
         if len(rows) > 1:
             found = moments(real)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,14 @@ class Information:
     entropy: NDArray[np.float64]
 
 
+Estimator = Callable[[NDArray[Any], NDArray[Any], int], Information]
+
+
 def mig(
     codes: ArrayLike,
     factors: ArrayLike,
     factor_names: Sequence[str] | None = None,
-    bins: int = 20,
+    bins: int | None = None,
     estimator: str = "quantile_miller_madow",
 ) -> Measured:
     """Mean over factors of (I₁ − I₂) / H(v), I₁ and I₂ being the two largest mutual informations of a dimension with v.
@@ -34,12 +37,13 @@ def mig(
     ``quantile_miller_madow`` (default): dimensions, and factors of more than ``bins`` values, are cut into bins of equal mass, and
     every entropy carries Miller & Madow's correction; so one outlier moves nothing and independent pairs are near 0.
     ``histogram20`` is disentanglement_lib's: 20 equal-width bins, uncorrected. Constant factors are left out and named.
+    The floor is measured on shuffled items, the ceiling on the factors themselves as codes.
 
     Args:
         codes: (N, d).
         factors: (N, K).
         factor_names: K names.
-        bins: of a dimension, and the most values of a factor that is taken as it is.
+        bins: of a dimension, and the most values of a factor that is taken as it is; by default one for 100 items, 10 to 50.
         estimator: a key of ``ESTIMATORS``.
 
     Raises:
@@ -52,24 +56,42 @@ def mig(
     varying = [k for k in range(v.shape[1]) if len(np.unique(v[:, k])) > 1]
     if not varying:
         raise NotApplicable("every factor is constant on these items")
-    found = ESTIMATORS[estimator](z, v[:, varying], bins)
-    normalised = found.mutual / found.entropy
-    ranked = np.sort(normalised, axis=0)[::-1]
-    gaps = ranked[0] - ranked[1]
+    bins = bins or (20 if estimator == "histogram20" else min(50, max(10, len(z) // 100)))
+    v, estimate = v[:, varying], ESTIMATORS[estimator]
+    normalised, gaps = information_gaps(estimate(z, v, bins))
+    shuffled = np.random.default_rng(0).permutation(v)
     kept = [names[k] for k in varying]
     return Measured(
         float(gaps.mean()),
-        floor=0.0,
-        ceiling=1.0,
+        floor=float(information_gaps(estimate(z, shuffled, bins))[1].mean()),
+        ceiling=best_information(v, estimate, bins),
         provenance={"n": len(z), "bins": bins, "estimator": estimator, "codes": "mode"},
         parts={
             "gap": dict(zip(kept, gaps.tolist(), strict=True)),
-            "information": dict(zip(kept, ranked[0].tolist(), strict=True)),
+            "information": dict(zip(kept, normalised.max(0).tolist(), strict=True)),
             "dimension": dict(zip(kept, normalised.argmax(0).tolist(), strict=True)),
             "constant": [name for name in names if name not in kept],
-            "binned": [names[k] for k in varying if len(np.unique(v[:, k])) > bins],
+            "binned": [name for name, column in zip(kept, v.T, strict=True) if len(np.unique(column)) > bins],
         },
     )
+
+
+def information_gaps(found: Information) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mutual information in units of the factor's entropy (d, K), and the gap of the two largest per factor (K,)."""
+    normalised = found.mutual / found.entropy
+    ranked = np.sort(normalised, axis=0)
+    return normalised, ranked[-1] - ranked[-2]
+
+
+def best_information(factors: NDArray[Any], estimate: Estimator, bins: int) -> float:
+    """What a code that is the factors themselves would score: bins cut through the values of a factor that has more of them."""
+    rng, best = np.random.default_rng(0), []
+    for column in factors.T:
+        step = np.diff(np.unique(column)).min()
+        code = column + 0.01 * step * rng.standard_normal(len(column))
+        found = estimate(code[:, None], column[:, None], bins)
+        best.append(float(found.mutual[0, 0] / found.entropy[0]))
+    return float(np.mean(best))
 
 
 def quantile_bins(values: NDArray[Any], bins: int) -> Codes:
@@ -110,4 +132,4 @@ def histogram20(codes: NDArray[Any], factors: NDArray[Any], bins: int) -> Inform
     return Information(mutual, np.array([entropy(b, False) for b in v]))
 
 
-ESTIMATORS = {"quantile_miller_madow": quantile_miller_madow, "histogram20": histogram20}
+ESTIMATORS: dict[str, Estimator] = {"quantile_miller_madow": quantile_miller_madow, "histogram20": histogram20}
