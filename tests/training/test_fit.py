@@ -1,0 +1,167 @@
+"""Fit and train: the same weights as a bare loop, players in turn, whole outputs."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from drawn import write_data
+from stage import MODELS, TRAINER, Stage
+
+from latent_atlas.building import instantiate
+from latent_atlas.data.datamodule import DataModule
+from latent_atlas.loading import load_folder
+from latent_atlas.training.fit import TrainingError, idle_accelerator, train
+from latent_atlas.training.module import Fit, autocast_nets, step_seed
+from latent_atlas.training.scratch import BusyError, Scratch, fingerprint
+
+SILENT = {"enabled": False}
+
+
+def trained(stage, **section):
+    return train(stage.section | section, stage.data, stage.out, tracking=SILENT)
+
+
+def test_the_same_weights_as_a_bare_loop(tmp_path):
+    stage = Stage(tmp_path, "small_vae", steps=20, checkpoint_every=7, validate_every=3)
+    trained(stage)
+    data, seed = DataModule(stage.data), stage.section["seed"]
+    torch.manual_seed(step_seed(seed, 0, "build"))
+    model = instantiate(MODELS["small_vae"]["net"], spec=data.spec).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for step in range(20):
+        torch.manual_seed(step_seed(seed, step))
+        optimizer.zero_grad()
+        model.loss(data.train_batch(step, seed, 16), "model").total.backward()
+        optimizer.step()
+        model.step += 1
+    ours = load_folder(stage.out).state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, ours[name]), name
+
+
+def test_same_seed_same_bytes_and_another_seed_others(tmp_path):
+    stage = Stage(tmp_path, "small_vae", steps=10)
+    hashes = [trained(stage, seed=seed)["sha256"] for seed in (0, 0, 1)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_what_is_written(tmp_path):
+    stage = Stage(tmp_path, "small_vae", steps=12)
+    record = trained(stage)
+    assert json.loads((stage.out / "train.json").read_text()) == record
+    assert record["step"] == 12
+    assert [row["step"] for row in record["history"]] == [4, 8, 10, 12, 12]
+    assert {"loss", "rate", "distortion"} <= set(record["history"][0])
+    assert "val/loss" in record["history"][2]
+    config = yaml.safe_load((stage.out / "config.yaml").read_text())
+    assert {"run", "data", "seed", "model", "trainer", "spec", "preprocessing", "fingerprint", "needs"} <= set(config)
+    assert not (tmp_path / "work/runs").exists() or not list((tmp_path / "work/runs").iterdir())
+
+
+def test_a_model_without_players_writes_the_same_files(tmp_path):
+    stage = Stage(tmp_path, "small_vae")
+    with open("conf/model/pca.yaml", encoding="utf-8") as file:
+        pca = yaml.safe_load(file)
+    record = trained(stage, model=pca)
+    assert sorted(path.name for path in stage.out.iterdir()) == ["config.yaml", "model.pt", "train.json"]
+    assert record["history"] == []
+    x = DataModule(stage.data).witnesses()["image"]
+    model = load_folder(stage.out)
+    assert (model.decode(model.encode(x).mode).mean - x).abs().mean() < x.std() / 2
+
+
+def test_a_second_stage_holds_its_first_and_leaves_it_as_it_was(tmp_path):
+    first = Stage(tmp_path, "small_vae", steps=10)
+    trained(first)
+    second = Stage(tmp_path, "second_stage", steps=10)
+    train(second.section, second.data, second.out, needs=first.out, tracking=SILENT)
+    before, after = load_folder(first.out).state_dict(), load_folder(second.out).first_stage.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_lowest_validation_is_selected(tmp_path):
+    stage = Stage(tmp_path, "small_vae", steps=40, select="best", validate_every=1, n=40)
+    stage.section["model"] = yaml.safe_load(yaml.safe_dump(stage.section["model"]))
+    stage.section["model"]["net"]["optimizer"]["lr"] = 0.3  # far too high: the last step is not the best
+    record = trained(stage)
+    rows = [row for row in record["history"] if "val/loss" in row]
+    best = min(rows, key=lambda row: row["val/loss"])
+    assert best["step"] < 40
+    assert record["step"] == best["step"]
+
+
+@pytest.mark.parametrize("model", ["game", "two_players"])
+def test_players_move_only_what_is_theirs(tmp_path, model):
+    stage = Stage(tmp_path, model)
+    data = DataModule(stage.data)
+    built = instantiate(MODELS[model]["net"], spec=data.spec)
+    fit = Fit(built, seed=0)
+    for name, player in built.players().items():
+        with fit._turn(name):
+            built.loss(data.train_batch(0, 0, 16), name).total.backward()
+        own = {id(parameter) for parameter in player.parameters()}
+        for parameter in built.parameters():
+            assert (parameter.grad is not None) == (id(parameter) in own)
+            parameter.grad = None
+        assert all(parameter.requires_grad for parameter in built.parameters())
+
+
+def test_averages_stand_in_for_the_weights_and_step_back(tmp_path):
+    data = DataModule(write_data(tmp_path, "image", shape=(1, 8, 8)))
+    fit = Fit(instantiate(MODELS["vae"]["net"], spec=data.spec), seed=0)
+    first = fit.owned["model"][0]
+    weight, average = first.detach().clone(), torch.full_like(first, 2.0)
+    fit.averages("model")[0].copy_(average)
+    with fit.averaged():
+        assert torch.equal(first, average)
+    assert torch.equal(first, weight)
+    assert torch.equal(fit.averages("model")[0], average)
+
+
+def test_half_precision_is_inside_the_nets_only(tmp_path):
+    data = DataModule(write_data(tmp_path, "image", shape=(1, 8, 8)))
+    model = instantiate(MODELS["small_vae"]["net"], spec=data.spec)
+    batch = data.train_batch(0, 0, 16)
+    exact = model.encode(batch["image"]).mode
+    seen = []
+    inner = next(module for module in model.encoder.modules() if isinstance(module, torch.nn.Linear))
+    inner.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    autocast_nets(model, "cpu")
+    rough = model.encode(batch["image"]).mode
+    losses = model.loss(batch, "model")
+    assert set(seen) == {torch.bfloat16}
+    assert {rough.dtype, losses.total.dtype, *(part.dtype for part in losses.parts.values())} == {torch.float32}
+    assert not torch.equal(exact, rough)
+    assert torch.allclose(exact, rough, atol=0.05)
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_every_setting_makes_another_scratch_directory():
+    section = {"run": "r", "trainer": TRAINER}
+    marks = {
+        fingerprint(section, "data"),
+        fingerprint(section, "other data"),
+        fingerprint(section | {"trainer": TRAINER | {"steps": 41}}, "data"),
+        fingerprint(section, "data", "first stage"),
+    }
+    assert len(marks) == 4
+
+
+def test_a_run_is_trained_by_one_process_at_a_time():
+    with Scratch("r", "m"), pytest.raises(BusyError, match="being trained by process"), Scratch("r", "m"):
+        pass
+
+
+def test_an_accelerator_that_is_not_there_is_one_line(tmp_path):
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("there is an accelerator")
+    stage = Stage(tmp_path, "small_vae", accelerator="gpu")
+    with pytest.raises(TrainingError, match="accelerator=gpu"):
+        trained(stage)
+
+
+def test_an_idle_accelerator_is_mentioned():
+    assert "make repro TRAINER=gpu" in idle_accelerator("cpu", cuda=True, mps=False)
+    assert idle_accelerator("cpu", cuda=False, mps=False) is None
+    assert idle_accelerator("cuda", cuda=True, mps=False) is None
