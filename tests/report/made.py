@@ -131,7 +131,8 @@ def write_run(
         "seed": seed,
         "mlflow_run_id": "a1b2c3d4" * 4,
         "scores": scores,
-        "verdict": f"Keeps {90 / strength:.0f} % of the variance of held-out items. 3 of 10 dimensions carry less than 0.01 nats: collapsed, 7 in use.",
+        "verdict": f"Keeps {90 / strength:.0f} % of the variance of held-out items. "
+        "3 of 10 dimensions carry less than 0.01 nats: collapsed, 7 in use.",
         "headline": headline or HEADLINE,
         "verbs": ["encode", "decode"] + (["sample"] if family != "autoencoder" else []),
         "traversal_order": list(range(10)),

@@ -220,7 +220,7 @@ def curve(lines: Mapping[str, tuple[np.ndarray, np.ndarray, str]], title: str) -
     )
     low = float(ys.min())
     air = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
-    frame = Frame((float(xs.min()), float(xs.max())), (low - air, high + air), width=340, height=200, left=56, right=14, bottom=40)
+    frame = Frame((float(xs.min()), float(xs.max())), (low - air, high + air), width=340, height=200, left=56, right=26, bottom=40)
     parts = frame.axes("batches", "", xcount=3, ycount=4)
     for name, (steps, values, colour) in lines.items():
         points = " ".join(f"{frame.px(float(x)):.1f},{max(frame.py(float(y)), 2):.1f}" for x, y in thin(steps, values))

@@ -12,20 +12,17 @@ from latent_atlas.report.ranking import against
 def render(page: Page, data: DataSet, contact: str | None) -> str:
     """<data>.html: answers, the front, the plate of witnesses, the data, all scores."""
     runs = page.of(data.name)
-    head = tag("header", tag("h1", data.title), tag("p", datacard.size_line(data), class_="lead"), jumps(), class_="title")
-    parts = [head, answer.plate(page, data), shell.missing_note(page, data.name)]
-    if runs:
-        parts += [plates.front(runs, data), plates.witnesses(runs, data)]
-    parts.append(datacard.card_section(data, contact))
-    if runs:
-        parts.append(tables.scores(runs))
-    return shell.document(f"{data.title} · Latent Atlas", *parts, nav=[(page.name, "index.html"), (data.title, None)])
-
-
-def jumps() -> Markup:
-    """Ways down the page."""
-    places = (("#front", "front"), ("#witnesses", "witnesses"), ("#data", "data"), ("#scores", "scores"))
-    return tag("p", *(tag("a", text, href=href) for href, text in places), class_="jumps")
+    parts = [
+        ("front", plates.front(runs, data) if runs else None),
+        ("witnesses", plates.witnesses(runs, data) if runs else None),
+        ("data", datacard.card_section(data, contact)),
+        ("scores", tables.scores(runs) if runs else None),
+    ]
+    shown = [(name, part) for name, part in parts if part is not None]
+    jumps = tag("p", *(tag("a", name, href=f"#{name}") for name, _ in shown), class_="jumps")
+    head = tag("header", tag("h1", data.title), tag("p", datacard.size_line(data), class_="lead"), jumps, class_="title")
+    body = [head, answer.plate(page, data), shell.missing_note(page, data.name), *(part for _, part in shown)]
+    return shell.document(f"{data.title} · Latent Atlas", *body, nav=[(page.name, "index.html"), (data.title, None)])
 
 
 def index(page: Page) -> str:

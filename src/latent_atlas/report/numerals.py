@@ -34,6 +34,21 @@ def interval_text(candidate: Candidate) -> str:
     return f"[{plain(candidate.interval[0])}, {plain(candidate.interval[1])}], {candidate.source}"
 
 
+def spread(candidate: Candidate) -> Markup | None:
+    """The interval beside a value: ± where it is even, both ends where it is not; nothing where there is none."""
+    if candidate.interval is None:
+        return None
+    low, high = candidate.value - candidate.interval[0], candidate.interval[1] - candidate.value
+    even = abs(low - high) <= 0.1 * max(low, high, 1e-12)
+    text = f"± {rounded((low + high) / 2)}" if even else f"{plain(candidate.interval[0])} to {plain(candidate.interval[1])}"
+    return tag("span", text, class_="spread", title=candidate.source)
+
+
+def rounded(value: float) -> str:
+    """Two significant digits: an uncertainty has no more."""
+    return plain(float(f"{value:.2g}"))
+
+
 def numeral(key: str, candidate: Candidate, *, bold: bool = False, arrow: bool = True) -> Markup:
     """A value that explains itself on hover and on focus."""
     entry = candidate.entry

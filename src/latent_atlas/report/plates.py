@@ -73,7 +73,7 @@ def witnesses(runs: Sequence[Run], data: DataSet) -> Markup | None:
 
 def cells(items: np.ndarray, what: str, limits: tuple[float, float] | None) -> list[Markup]:
     """Pictures of one row, each named by its column."""
-    return pictures.draw(items, 64, [f"{what} {i + 1}" for i in range(len(items))], limits)
+    return pictures.draw(items, 88, [f"{what} {i + 1}" for i in range(len(items))], limits)
 
 
 def witness_row(run: Run, one: Candidate | None, group: Group | None, n: int, limits: tuple[float, float] | None) -> Markup:
@@ -147,9 +147,8 @@ def front_chart(runs: Sequence[Run], base: str, key: str) -> Markup | None:
         for (x, y), member in zip(pairs, members, strict=True)
     ]
     floors: dict[str, tuple[str, float]] = {}
-    baseline = next(((x, y) for x, y in pairs if x.is_baseline), None)
-    if baseline is not None:
-        floors["PCA"] = ("x", baseline[0].value)
+    if across[0].baseline is not None:
+        floors["PCA"] = ("x", across[0].baseline.value)
     floor = next((y.entry["floor"] for _, y in pairs if ok(y.entry) and isinstance(y.entry.get("floor"), int | float)), None)
     span = [y.value for _, y in pairs]
     # A floor far outside would press all points into a corner; the tables give it anyway.
@@ -158,5 +157,5 @@ def front_chart(runs: Sequence[Run], base: str, key: str) -> Markup | None:
     names = title(base, across[0].candidates[0].entry), title(key, up[0].candidates[0].entry)
     best = [mark.label for mark in marks if mark.member]
     label = f"{names[1]} against {names[0]}; not beaten on both: {', '.join(best)}"
-    arrows = ("← better", "better →" if sign < 0 else "← better")
-    return charts.scatter(marks, f"{names[0]}   {arrows[0]}", f"{names[1]}   {arrows[1]}", label, floors)
+    up_is = {"min": "← better", "max": "better →"}.get(up[0].direction, "fewer is a shorter code")
+    return charts.scatter(marks, f"{names[0]}   ← better", f"{names[1]}   {up_is}", label, floors)

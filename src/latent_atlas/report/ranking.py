@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_atlas.report.inputs import DataSet, Page, Run
+from latent_atlas.report.inputs import DataSet, Run
 
 BASELINE = "pca"
 
@@ -245,15 +245,10 @@ def plain(value: float) -> str:
     if value == 0:
         return "0"
     size = abs(value)
-    if size >= 1000:
+    if size >= 999.5:  # rounded to three digits it would become 1e+03
         return f"{value:,.0f}".replace("-", "−")
     if size < 0.0005:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{mantissa}×10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}".replace("-", "−")
     digits = f"{value:.3g}"
     return digits.replace("-", "−")
-
-
-def of_page(page: Page) -> list[Winner]:
-    """The four answers for each data set of a page, in the plan's order."""
-    return [winner(page.of(name), use, data) for name, data in page.data.items() for use in USES]

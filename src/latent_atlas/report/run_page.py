@@ -10,7 +10,7 @@ import numpy as np
 from latent_atlas.report import charts, findings, palette, pictures, shell
 from latent_atlas.report.inputs import DataSet, Page, Run
 from latent_atlas.report.markup import Markup, command, fold, join, listing, section, tag
-from latent_atlas.report.numerals import numeral, origin, title
+from latent_atlas.report.numerals import numeral, origin, spread, title
 from latent_atlas.report.ranking import USES, against, candidate, groups, headline_key, ok, plain
 
 LIMIT = 600_000  # bytes of a run page
@@ -71,7 +71,7 @@ def numbers(page: Page, run: Run) -> Markup:
             tag(
                 "div",
                 tag("h3", use.name),
-                tag("p", numeral(key, own), class_="value"),
+                tag("p", numeral(key, own), spread(own), class_="value"),
                 tag("p", title(key, own.entry), class_="metric"),
                 tag("p", f"{place} · {beside}", class_="note"),
                 origin(group.provenance),
