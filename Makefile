@@ -94,7 +94,7 @@ database: $(BASE)
 repro: database ## install, run what is not up to date, end at the report; with DATA=<path> on your own data
 	@if [ -n "$$TRAINER" ]; then $(PY) pipelines/own.py trainer="$$TRAINER"; fi
 	@if [ -n "$$DATA" ]; then $(PY) pipelines/own.py data="$$DATA" name="$$NAME"; \
-	else .venv/bin/dvc repro report@digits report@core && $(PY) pipelines/report.py page=core summary=1; fi
+	else .venv/bin/dvc repro report@digits report@core && $(PY) -m latent_atlas.console page=core; fi
 
 .PHONY: test
 test: $(DEV) ## install what tests need and run them all
@@ -113,7 +113,7 @@ format: $(DEV) ## let ruff rewrite the files
 
 .PHONY: report
 report: database ## bring the joined report up to date and say where it is
-	@.venv/bin/dvc repro report@core && $(PY) pipelines/report.py page=core summary=1
+	@.venv/bin/dvc repro report@core && $(PY) -m latent_atlas.console page=core
 
 .PHONY: bench
 bench: $(DEV) ## measure speed against peers (each in an environment of its own)

@@ -18,7 +18,9 @@ STAND_IN = """#!/bin/sh
 echo "$*" >> "$CALLS"
 case "$*" in
   "-m venv --clear .venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python;;
-  *--dry-run*) [ -n "$OFFLINE" ] && { echo "no route to host" >&2; exit 1; }; echo "torch-2.13.0${CUDA:-+cpu}-linux.whl" > .venv/.torch.json;;
+  *--dry-run*)
+    [ -n "$OFFLINE" ] && { echo "no route to host" >&2; exit 1; }
+    echo "torch-2.13.0${CUDA:-+cpu}-linux.whl" > .venv/.torch.json;;
   *"-e ."*) exit ${PIP_FAILS:-0};;
 esac
 """

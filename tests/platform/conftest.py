@@ -1,0 +1,6 @@
+"""The pipeline tests' temporary clone, shared."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "pipeline"))
