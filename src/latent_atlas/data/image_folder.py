@@ -193,14 +193,15 @@ def match(path: Path, names: list[str]) -> tuple[dict[str, NDArray[Any]], dict[s
     if not path.is_file():
         raise DataError(f"{path} does not exist")
     try:
-        frame = pd.read_csv(path)
+        head = [str(column) for column in pd.read_csv(path, nrows=0)]
+        key = next((column for column in head if column.lower() in NAME_COLUMNS), head[0])
+        frame = pd.read_csv(path, dtype={key: str})  # 007 is a name, not a number
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a CSV table ({error})") from error
-    key = next((column for column in frame if str(column).lower() in NAME_COLUMNS), None) or (
-        None if frame.empty else frame.columns[0]
-    )
-    if key is None or len(frame.columns) < 2:
+    if len(head) < 2:
         raise DataError(f"{path}: needs a column of file names and at least one of labels or factors")
+    if frame.empty:
+        raise DataError(f"{path}: no rows")
     known: dict[str, str] = {}
     for spelling in (lambda n: n, lambda n: n.rsplit("/", 1)[-1], lambda n: n.rsplit("/", 1)[-1].rsplit(".", 1)[0]):
         short = [spelling(pictures.normal(name)) for name in names]

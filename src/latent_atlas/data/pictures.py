@@ -123,7 +123,9 @@ def header(path: Path) -> tuple[str, tuple[int, int]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as picture:
-                turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+                # getexif would decode a whole PNG to look for metadata behind the pixels.
+                tagged = picture.format in ("JPEG", "MPO", "TIFF", "WEBP") or "exif" in picture.info
+                turned = tagged and picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
                 width, height = picture.size[::-1] if turned else picture.size
                 return picture.mode, (height, width)
     except Image.UnidentifiedImageError:
