@@ -34,7 +34,7 @@ def verdict(scores: Mapping[str, Score], kl_per_dimension: Tensor | None) -> str
     if dead == total:
         return f"Posterior collapse: none of {total} dimensions carries {DEAD} nats; try a KL warm-up or a lower β. {kept}"
     if dead:
-        carry = "dimension carries" if dead == 1 else "dimensions carry"
+        carry = "dimensions carries" if dead == 1 else "dimensions carry"
         return f"{kept} {dead} of {total} {carry} less than {DEAD} nats: collapsed, {total - dead} in use."
     return f"{kept} All {total} dimensions are in use." if total > 1 else f"{kept} Its one dimension is in use."
 

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+import zoo
+from drawn import write_data
+
+from latent_atlas.building import instantiate
+from latent_atlas.data.datamodule import DataModule
+from latent_atlas.evaluation.arrays import VOCABULARY, Arrays
+from latent_atlas.evaluation.rows import evaluation_rows
+from latent_atlas.evaluation.scoring import requirements
+from latent_atlas.metrics.result import NotApplicable
+
+
+@pytest.fixture
+def data(tmp_path):
+    return DataModule(write_data(tmp_path, kind="vector", n=200, factors=True))
+
+
+@pytest.fixture
+def arrays(data):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield Arrays(instantiate(zoo.small_vae(), spec=data.spec).eval(), data, None, n_samples=30, batch_size=8)
+
+
+def test_every_word_of_the_vocabulary_is_given_or_refused_with_a_reason(arrays):
+    refused = {}
+    for name in VOCABULARY:
+        try:
+            assert arrays.get(name) is not None
+        except NotApplicable as reason:
+            refused[name] = str(reason)
+    assert refused == {
+        "indices": "the model has no codebook",
+        "labels": "needs labels",
+        **dict.fromkeys([name for name in VOCABULARY if name.startswith("features_")], "the data set has no feature extractor"),
+    }
+
+
+def test_arrays_are_those_of_the_model_in_the_order_of_the_rows(arrays, data):
+    x = data.take(arrays.rows)["x"]
+    q = arrays.model.encode(x)
+    torch.testing.assert_close(arrays.get("x"), x)
+    torch.testing.assert_close(arrays.get("codes"), q.mode)
+    torch.testing.assert_close(arrays.get("recon"), arrays.model.decode(q.mode).mean)
+    torch.testing.assert_close(arrays.get("posterior").kl, q.kl(arrays.model.space))
+    torch.testing.assert_close(arrays.get("encode")(x), q.mode)
+    torch.testing.assert_close(arrays.get("decode")(q.mode), arrays.model.decode(q.mode).mean)
+    np.testing.assert_array_equal(arrays.get("factors"), data.take(arrays.rows)["factors"])
+
+
+def test_each_array_is_computed_once_and_only_when_asked_for(arrays, monkeypatch):
+    calls = []
+    encode = type(arrays.model).encode
+    monkeypatch.setattr(type(arrays.model), "encode", lambda self, *given: (calls.append(1), encode(self, *given))[1])
+    arrays.get("x")
+    assert calls == []
+    for name in ("recon", "codes", "posterior", "log_prob", "recon"):
+        arrays.get(name)
+    assert len(calls) == 4  # 30 items in batches of 8
+
+
+def test_what_failed_once_fails_again_without_being_computed_again(arrays, monkeypatch):
+    calls = []
+
+    def broken(self, z, condition=None):
+        calls.append(1)
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(type(arrays.model), "decode", broken)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no memory"):
+            arrays.get("recon")
+    assert calls == [1]
+
+
+def test_noise_does_not_depend_on_what_was_asked_for_before(data):
+    torch.manual_seed(0)
+    model = instantiate(zoo.small_vae(), spec=data.spec).eval()
+    with torch.no_grad():
+        first, second = (Arrays(model, data, None, 30, 8) for _ in range(2))
+        first.get("samples")
+        torch.testing.assert_close(first.get("log_prob"), second.get("log_prob"), rtol=0, atol=0)
+        torch.testing.assert_close(first.get("samples"), second.get("samples"), rtol=0, atol=0)
+
+
+def test_rows_are_a_fixed_shuffle_of_the_test_split_and_nested(data):
+    split, rows = evaluation_rows(data, 30)
+    assert split == "test"
+    assert set(rows) <= set(data.rows("test"))
+    np.testing.assert_array_equal(evaluation_rows(data, 10)[1], rows[:10])
+    assert len(evaluation_rows(data, 10_000)[1]) == 40
+
+
+def test_requirements_are_argument_names_less_the_given_ones():
+    def metric(x, codes, labels=None, k=3, bins=5):
+        raise NotImplementedError
+
+    assert requirements(metric, {"k": 4}) == {"x": True, "codes": True, "labels": False}

@@ -1,0 +1,136 @@
+"""The stage ``features`` and what it writes."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import torch
+from drawn import write_data
+
+from latent_atlas.data.datamodule import DataModule
+from latent_atlas.data.spec import Field
+from latent_atlas.evaluation.extractors import FeatureError, as_input, load_features, stem
+from latent_atlas.evaluation.features import augment, contrast, make_features, train_extractor, weights_hash
+from latent_atlas.metrics.frechet import frechet
+
+QUICK = {"name": "domain", "dimensions": 16, "steps": 60, "batch_size": 32, "seed": 0, "threads": 1}
+
+
+def made(tmp, extractor=QUICK, **drawn):
+    data = write_data(tmp, **drawn)
+    card = make_features({"name": data.name, "extractor": extractor}, data, tmp / "features")
+    return data, tmp / "features", card
+
+
+def test_the_same_seed_gives_the_same_bytes_and_the_name_holds_the_hash(tmp_path):
+    data, out, card = made(tmp_path, kind="image", n=200, labels=True)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    again = make_features({"name": data.name, "extractor": QUICK}, data, out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert set(before) == {"extractor.pt", "extractor.json", "statistics.npz"}
+    assert card == again
+    assert card["name"] == f"domain_{card['hash'][:8]}"
+    assert card["hash"] == weights_hash(load_features(out, DataModule(data).spec.x).net)
+    other = make_features({"name": data.name, "extractor": QUICK | {"seed": 1}}, data, tmp_path / "other")
+    assert other["name"] != card["name"]
+
+
+@pytest.mark.parametrize("kind", ["binary", "vector", "tokens", "counts"])
+@pytest.mark.parametrize(("fields", "trained_on"), [({"labels": True}, "labels"), ({"factors": True}, "factors"), ({}, "self")])
+def test_every_kind_of_data_gets_features_from_what_it_has(tmp_path, kind, fields, trained_on):
+    data, out, card = made(tmp_path, kind=kind, n=200, **fields)
+    assert card["trained_on"] == trained_on
+    assert card["dimensions"] == 16 <= card["n"] // 2
+    arrays = np.load(out / "statistics.npz")
+    assert arrays["real"].shape == (40, 16)
+    np.testing.assert_allclose(arrays["cov"], np.cov(arrays["real"].astype(np.float64), rowvar=False), atol=1e-10)
+    if trained_on != "self":
+        assert card["accuracy"] > 0.6  # chance is 0.25
+    module = DataModule(data)
+    found = load_features(out, module.spec.x)
+    again = found.extract(module.take(arrays["index"])[module.spec.observation])
+    np.testing.assert_allclose(again.numpy(), arrays["real"], atol=1e-6)
+
+
+def test_features_without_labels_tell_kinds_of_items_apart(tmp_path):
+    data, out, _ = made(tmp_path, QUICK | {"dimensions": 4}, kind="image", n=400, factors=False)
+    module = DataModule(data)
+    found = load_features(out, module.spec.x)
+    real, noise = found.real, found.extract(torch.rand(80, *module.spec.x.shape, generator=torch.Generator().manual_seed(0)))
+    assert frechet(real, noise) > 5 * frechet(real[::2], real[1::2])
+
+
+def test_features_never_outnumber_half_of_the_reference(tmp_path):
+    _, _, card = made(tmp_path, kind="vector", n=60, labels=True)
+    assert (card["n"], card["dimensions"]) == (12, 6)
+
+
+def test_real_against_other_real_items_is_recorded_where_there_are_enough(tmp_path):
+    _, _, card = made(tmp_path, kind="vector", n=200, labels=True)
+    assert card["real_vs_real"]["split"] == "train"  # 20 validation items are fewer than 40
+    assert 0 < card["real_vs_real"]["fid"] < 100
+    _, _, tiny = made(tmp_path / "tiny", kind="vector", n=3)
+    assert tiny["real_vs_real"]["fid"] is None
+
+
+def test_a_continuous_factor_is_learned_too(tmp_path):
+    data = write_data(tmp_path, kind="vector", n=400, factors=True)
+    card = json.loads((data / "card.json").read_text())
+    card["spec"]["fields"]["factors"] |= {"size": [0, 4], "dtype": "float32"}
+    (data / "card.json").write_text(json.dumps(card))
+    _, found = train_extractor(DataModule(data), 8, 200, 32, 0)
+    assert found["heads"]["a"] > 0.8  # R²
+
+
+def test_training_leaves_the_global_generator_and_threads_alone(tmp_path):
+    torch.manual_seed(3)
+    expected, threads = torch.rand(2), torch.get_num_threads()
+    torch.manual_seed(3)
+    made(tmp_path, QUICK | {"threads": 2, "steps": 1}, kind="vector", n=60)
+    assert torch.equal(torch.rand(2), expected)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 5, 9), (3, 28, 28), (1, 64, 40), (5, 33, 33)])
+def test_images_of_any_size_have_features(shape):
+    net = stem(Field("image", shape, size=256), 7).eval()
+    assert net(torch.rand(2, *shape)).shape == (2, 7)
+
+
+def test_tokens_and_their_probabilities_take_one_form():
+    field = Field("tokens", (3,), "int64", 5)
+    tokens = torch.tensor([[0, 4, 2], [1, 1, 3]])
+    probabilities = 0.5 * torch.nn.functional.one_hot(tokens, 5) + 0.1
+    assert torch.equal(as_input(field, tokens), as_input(field, probabilities))
+    assert as_input(field, tokens).shape == (2, 3, 5)
+
+
+def test_contrast_is_low_for_equal_views_of_distinct_items_and_high_for_mixed_up_ones():
+    views = torch.eye(6)
+    assert contrast(views, views) < 0.1
+    assert contrast(views, views.roll(1, 0)) > 4
+
+
+def test_augmented_images_keep_their_shape_and_change():
+    x = torch.rand(4, 1, 16, 16)
+    found = augment(Field("image", (1, 16, 16)), x, torch.Generator().manual_seed(0))
+    assert found.shape == x.shape
+    assert not torch.equal(found, x)
+
+
+def test_features_of_other_data_are_refused(tmp_path):
+    _, out, _ = made(tmp_path, kind="vector", n=60)
+    with pytest.raises(FeatureError, match=r"items of shape \[6\], the data has \[7\]"):
+        load_features(out, Field("vector", (7,)))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch_fidelity") is not None, reason="torch-fidelity is installed")
+def test_inception_without_its_package_names_the_way_out(tmp_path):
+    with pytest.raises(FeatureError, match=r"needs torch-fidelity .* or choose domain"):
+        made(tmp_path, {"name": "inception", "weights": "w.pth"}, kind="image", n=60)
+
+
+def test_inception_is_for_images(tmp_path):
+    with pytest.raises(FeatureError, match="drawn-vector has vector: choose domain"):
+        made(tmp_path, {"name": "inception", "weights": "w.pth"}, kind="vector", n=60)
