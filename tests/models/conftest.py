@@ -1,7 +1,11 @@
 """Says at the end of a test run how many models each law skipped."""
 
 import re
+import sys
 from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # zoo
 
 LAW = re.compile(r"test_laws\.py::test_law\[(?P<case>.+)-(?P<law>\w+)\]")
 

@@ -72,19 +72,33 @@ def test_mss_tends_to_the_exact_value_as_the_batch_grows(everything):
     assert errors[-1] < 1e-5
 
 
-def test_mss_weights_have_the_own_item_on_the_diagonal():
-    batch, items = 5, 100
-    weights = mss_log_weights(batch, items).exp()
-    torch.testing.assert_close(weights.diagonal(), torch.full((batch,), 1 / items))
-    torch.testing.assert_close(weights.sum(1), torch.ones(batch))
-    off = weights[~torch.eye(batch, dtype=torch.bool)]
-    # the mean over which of the B - 1 others has the stratum's weight (N - M)/(N M), M = B - 1, the rest having 1/M
+@pytest.mark.parametrize(("batch", "items"), [(5, 100), (2, 3), (64, 737_280)])
+def test_mss_weighs_the_own_item_with_1_over_n(batch, items):
+    own, other = (math.exp(weight) for weight in mss_log_weights(batch, items))
+    assert own == pytest.approx(1 / items)
+    assert own + (batch - 1) * other == pytest.approx(1)
+    # the mean over which of the M = B - 1 others has the stratum's weight (N - M)/(N M), the rest having 1/M
     m = batch - 1
-    torch.testing.assert_close(off, torch.full_like(off, ((m - 1) / m + (items - m) / (items * m)) / m))
+    assert other == pytest.approx(((m - 1) / m + (items - m) / (items * m)) / m)
+
+
+@pytest.mark.parametrize("estimator", ["mws", "mss"])
+def test_the_own_item_is_the_diagonal(everything, estimator):
+    """The weighted sum written out item by item."""
+    q, z = everything
+    rows, items = torch.arange(5), 100
+    own, other = {"mws": (1 / 500, 1 / 500), "mss": (1 / 100, 99 / 400)}[estimator]
+    joint, marginals = aggregate(part(q, rows), z[rows], items, estimator)
+    for i in range(5):
+        densities = torch.distributions.Normal(q.mode[rows], q.scale[rows]).log_prob(z[i]).double().exp()
+        weights = torch.full((5, 1), other, dtype=torch.float64)
+        weights[i] = own
+        assert joint[i].item() == pytest.approx((weights[:, 0] * densities.prod(1)).sum().log().item(), abs=1e-4)
+        torch.testing.assert_close(marginals[i].double(), (weights * densities).sum(0).log(), atol=1e-4, rtol=1e-4)
 
 
 def test_mws_weights():
-    torch.testing.assert_close(mws_log_weights(5, 100).exp(), torch.full((5, 5), 1 / 500))
+    assert mws_log_weights(5, 100) == pytest.approx((math.log(1 / 500), math.log(1 / 500)))
 
 
 @pytest.mark.parametrize("items", [1, 50])

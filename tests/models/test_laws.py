@@ -6,7 +6,6 @@ judged on the smallest data of every kind that it accepts, with an untrained tin
 
 import io
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import zoo
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -25,9 +25,6 @@ from latent_atlas.models.base import VERBS, Batch, LatentModel
 from latent_atlas.models.likelihoods import Density
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-import zoo  # noqa: E402
-
 OBSERVATIONS = {
     "image": Field("image", (1, 16, 16), "float32", 256),
     "vector": Field("vector", (5,)),

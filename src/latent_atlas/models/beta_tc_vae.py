@@ -24,16 +24,17 @@ from latent_atlas.models.posteriors import DiagonalNormal
 from latent_atlas.spaces.base import LatentSpace
 
 
-def mws_log_weights(batch: int, items: int, device: torch.device | None = None) -> Tensor:
-    """(B, B) log 1/(N B) everywhere."""
-    return torch.full((batch, batch), -math.log(items * batch), device=device)
+def mws_log_weights(batch: int, items: int) -> tuple[float, float]:
+    """Log weight of the own item and of each other: 1/(N B) both."""
+    return -math.log(items * batch), -math.log(items * batch)
 
 
-def mss_log_weights(batch: int, items: int, device: torch.device | None = None) -> Tensor:
-    """(B, B) with log 1/N on the diagonal and log (N - 1)/(N (B - 1)) beside it; rows of weights sum to 1 for B > 1."""
+def mss_log_weights(batch: int, items: int) -> tuple[float, float]:
+    """Log weight of the own item, 1/N, and of each other, (N - 1)/(N (B - 1)); they sum to 1 for B > 1."""
+    if batch == 1:
+        return -math.log(items), 0.0  # there is no other
     items = max(items, batch)
-    weights = torch.full((batch, batch), (items - 1) / (items * max(batch - 1, 1)), device=device)
-    return weights.fill_diagonal_(1 / items).log()
+    return -math.log(items), math.log((items - 1) / (items * (batch - 1)))
 
 
 ESTIMATORS = {"mws": mws_log_weights, "mss": mss_log_weights}
@@ -43,12 +44,16 @@ def aggregate(q: DiagonalNormal, z: Tensor, items: int, estimator: str) -> tuple
     """Estimates of log q(z_i) (B,) and of log q(z_ij) per dimension (B, d), in nats."""
     if estimator not in ESTIMATORS:
         raise ValueError(f"estimator is {estimator!r}; it is one of {', '.join(ESTIMATORS)}")
-    log_weights = ESTIMATORS[estimator](len(z), items, z.device)
-    # (d, B, B): dimension, draw, item; the reduced axis lies innermost, which the CPU sums fastest
-    draws, means, log_vars = z.T.unsqueeze(2), q.mode.T.unsqueeze(1), q.log_var.T.unsqueeze(1)
-    log_q = -0.5 * ((draws - means) ** 2 * torch.exp(-log_vars) + (log_vars + math.log(2 * math.pi)))
-    joint = torch.logsumexp(log_q.sum(0) + log_weights, dim=1)
-    return joint, torch.logsumexp(log_q + log_weights, dim=2).T
+    own, other = ESTIMATORS[estimator](len(z), items)
+    # (d, B, B): dimension, draw, item; the reduced axis lies innermost. These tensors are the cost of the model: only two are made.
+    precision = torch.exp(-0.5 * q.log_var).T.unsqueeze(1) * math.sqrt(0.5)
+    deviations = torch.addcmul(-q.mode.T.unsqueeze(1) * precision, z.T.unsqueeze(2), precision)
+    log_q = torch.addcmul(-0.5 * (q.log_var + math.log(2 * math.pi)).T.unsqueeze(1), deviations, deviations, value=-1)
+    joint = log_q.sum(0)
+    if own != other:
+        joint = joint + (own - other) * torch.eye(len(z), device=z.device)
+        log_q.diagonal(dim1=1, dim2=2).add_(own - other)
+    return torch.logsumexp(joint, dim=1) + other, torch.logsumexp(log_q, dim=2).T + other
 
 
 def decomposed(
