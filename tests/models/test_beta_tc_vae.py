@@ -1,11 +1,12 @@
 """The estimates of q(z) against their exact values on a set that is small enough to enumerate."""
 
+import contextlib
 import math
 
 import pytest
 import torch
 
-from latent_atlas.models.beta_tc_vae import aggregate, decomposed, mss_log_weights, mws_log_weights
+from latent_atlas.models.beta_tc_vae import Parabolas, aggregate, decomposed, mss_log_weights, mws_log_weights
 from latent_atlas.models.posteriors import DiagonalNormal
 from latent_atlas.spaces.euclidean import Euclidean
 
@@ -151,3 +152,23 @@ def test_an_unknown_estimator_is_named(everything):
     q, z = everything
     with pytest.raises(ValueError, match="'exact'; it is one of mws, mss"):
         aggregate(q, z, N, "exact")
+
+
+def test_gradients_of_the_pairs_are_right():
+    generator = torch.Generator().manual_seed(5)
+    z, mean, width, height = (torch.rand(2, 4, generator=generator, dtype=torch.float64) + 0.5 for _ in range(4))
+    arguments = [entry.requires_grad_() for entry in (z, mean, width, height)]
+    assert torch.autograd.gradcheck(Parabolas.apply, arguments)
+
+
+@pytest.mark.parametrize("estimator", ["mws", "mss"])
+def test_gradients_do_not_change_under_autocast(estimator):
+    def gradient(context):
+        mean, log_var = (torch.randn(16, DIM, generator=torch.Generator().manual_seed(s)).requires_grad_() for s in (0, 1))
+        with context:
+            q = DiagonalNormal(mean, log_var)
+            z = q.sample(torch.Generator().manual_seed(2))
+            decomposed(q, z, q.kl(Euclidean(DIM)), Euclidean(DIM), 100, 6.0, estimator=estimator)[0].backward()
+        return torch.cat((mean.grad, log_var.grad))
+
+    torch.testing.assert_close(gradient(torch.autocast("cpu", torch.bfloat16)), gradient(contextlib.nullcontext()))
