@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +24,7 @@ from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.metrics.frechet import frechet, moments
 from latent_atlas.metrics.result import TooFewSamples
 
+Rows = NDArray[np.int64]
 LEARNING_RATE = 4e-3
 FIT_ITEMS = 10_000  # items that scale the entries of vectors, and the most that accuracy is measured on
 
@@ -67,6 +69,7 @@ def make_features(section: Mapping[str, Any], data: Path, out: Path) -> dict[str
     module = DataModule(data)
     split, rows = evaluation_rows(module, module.card["reference_size"])
     field = module.spec.x
+    other_split, other_rows = other_real_rows(module, len(rows), split)
     with torch_threads(extractor.get("threads", 1)):
         if extractor["name"] == "inception":
             if field.kind != "image":
@@ -77,12 +80,13 @@ def make_features(section: Mapping[str, Any], data: Path, out: Path) -> dict[str
             dimensions, name = net.dimensions, "inception"
         else:
             dimensions = max(1, min(extractor["dimensions"], len(rows) // 2))
-            net, card = train_extractor(module, dimensions, extractor["steps"], extractor["batch_size"], extractor["seed"])
+            # Items that the extractor was fitted to would lie nearer to each other than to any held-out item.
+            items = np.setdiff1d(module.rows("train"), other_rows)
+            net, card = train_extractor(module, items, dimensions, extractor)
             digest = weights_hash(net)
             name = f"domain_{digest[:8]}"
         used = FeatureSet(name, digest, field, net, torch.empty(0), None)
         real = used.extract(module.take(rows)[module.spec.observation])
-        other_split, other_rows = _other_rows(module, len(rows), split)
         other = used.extract(module.take(other_rows)[module.spec.observation]) if len(other_rows) else real[:0]
     card |= {"name": name, "hash": digest, "dimensions": dimensions, "n": len(rows), "split": split, "shape": list(field.shape)}
     card["real_vs_real"] = {"fid": _real_vs_real(real, other), "n": len(other), "split": other_split}
@@ -99,20 +103,23 @@ def make_features(section: Mapping[str, Any], data: Path, out: Path) -> dict[str
     return card
 
 
-def train_extractor(data: DataModule, dimensions: int, steps: int, batch_size: int, seed: int) -> tuple[nn.Module, dict[str, Any]]:
-    """The trained stem, and what it was trained on and how well it does on validation items."""
+def train_extractor(
+    data: DataModule, items: Rows, dimensions: int, settings: Mapping[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The stem trained on these items, and what it learned from and how well it does on validation items."""
+    steps, seed = settings["steps"], settings["seed"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = stem(data.spec.x, dimensions)
         if isinstance(net, VectorStem):
-            net.fit(as_input(data.spec.x, data.take(data.rows("train")[:FIT_ITEMS])[data.spec.observation]))
+            net.fit(as_input(data.spec.x, data.take(items[:FIT_ITEMS])[data.spec.observation]))
         heads = targets(data)
         classifier = nn.Linear(dimensions, sum(head.outputs for head in heads)) if heads else nn.Identity()
         parameters = [*net.parameters(), *classifier.parameters()]
         optimizer = torch.optim.Adam(parameters, LEARNING_RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, max(steps, 2))
         noise = torch.Generator().manual_seed(seed)
-        for batch in data.train_batches(0, steps, seed, batch_size):
+        for batch in batches(data, items, steps, seed, settings["batch_size"]):
             x = as_input(data.spec.x, batch[data.spec.observation])
             if heads:
                 loss = torch.stack([h.loss(raw, batch) for h, raw in _answers(net, classifier, heads, x)]).mean()
@@ -133,6 +140,16 @@ def train_extractor(data: DataModule, dimensions: int, steps: int, batch_size: i
         "steps": steps,
         "seed": seed,
     }
+
+
+def batches(data: DataModule, items: Rows, steps: int, seed: int, batch_size: int) -> Iterator[dict[str, Tensor]]:
+    """``steps`` batches of these items, shuffled anew for each pass."""
+    per_pass, order = max(1, len(items) // batch_size), items
+    for step in range(steps):
+        lap, block = divmod(step, per_pass)
+        if block == 0:
+            order = np.random.default_rng([seed, lap]).permutation(items)
+        yield data.take(order[block * batch_size : (block + 1) * batch_size])
 
 
 def targets(data: DataModule) -> list[Head]:
@@ -203,11 +220,11 @@ def _file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _other_rows(data: DataModule, n: int, split: str) -> tuple[str, np.ndarray]:
-    """n real items that are not in the reference: validation items where there are enough, else training items."""
-    for other in ("val", "train"):
+def other_real_rows(data: DataModule, n: int, split: str) -> tuple[str, Rows]:
+    """n real items beside the reference: of the validation split, else of a training split that can spare them."""
+    for other, least in (("val", n), ("train", 3 * n)):
         rows = data.rows(other)
-        if other != split and len(rows) >= n:
+        if other != split and len(rows) >= least:
             return other, np.random.default_rng(2).permutation(rows)[:n]
     return "none", np.empty(0, np.int64)
 
