@@ -145,7 +145,7 @@ def advice(page: Page, data: DataSet) -> tuple[str, str]:
     """What is most lacking on a page, and the command that adds it."""
     lacking = page.missing(data.name)
     if lacking:
-        return f"{len(lacking)} of the planned runs are not evaluated yet.", lacking[0].command
+        return f"not evaluated yet: {shell.some(lacking)}.", shell.evaluating(lacking)
     runs = page.of(data.name)
     learned = sorted({run.model for run in runs if run.family != "classical"})
     seeds = {run.label: set() for run in runs}  # type: dict[str, set[int]]

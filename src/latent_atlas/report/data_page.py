@@ -21,7 +21,7 @@ def render(page: Page, data: DataSet, contact: str | None) -> str:
     shown = [(name, part) for name, part in parts if part is not None]
     jumps = tag("p", *(tag("a", name, href=f"#{name}") for name, _ in shown), class_="jumps")
     head = tag("header", tag("h1", data.title), tag("p", datacard.size_line(data), class_="lead"), jumps, class_="title")
-    body = [head, answer.plate(page, data), shell.missing_note(page, data.name), *(part for _, part in shown)]
+    body = [head, answer.plate(page, data), *(part for _, part in shown)]
     return shell.document(f"{data.title} · Latent Atlas", *body, nav=[(page.name, "index.html"), (data.title, None)])
 
 

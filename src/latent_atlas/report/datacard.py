@@ -75,7 +75,7 @@ def card_section(data: DataSet, contact: str | None) -> Markup:
     aside = None
     if excluded:
         lines = [join([tag("code", str(one.get("item"))), f" {one.get('reason', '')}"]) for one in excluded[:200]]
-        aside = fold(f"{len(excluded)} files set aside", listing(lines))
+        aside = fold(f"{len(excluded)} file{'s' if len(excluded) > 1 else ''} set aside", listing(lines))
     sheet = tag("img", src=contact, alt=f"Contact sheet of {data.title}", class_="contact pix") if contact else None
     body = tag("div", tag("dl", *rows, class_="facts"), sheet, class_="card-body")
     return section("Your data", body, aside, id_="data", lead=data.card.get("about") or size_line(data))

@@ -75,6 +75,6 @@ def origin(fields: Mapping[str, Any], summary: str = "where from") -> Markup:
 
 
 def full(value: Any) -> Markup:
-    """A provenance value: cut for reading, whole on hover."""
-    text = short(value)
+    """A provenance value; a long one without spaces, such as a hash, is cut for reading and whole on hover."""
+    text = str(value) if isinstance(value, str) and " " in value else short(value)
     return tag("span", text, title=None if text == str(value) else str(value))

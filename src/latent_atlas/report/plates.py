@@ -157,5 +157,5 @@ def front_chart(runs: Sequence[Run], base: str, key: str) -> Markup | None:
     names = title(base, across[0].candidates[0].entry), title(key, up[0].candidates[0].entry)
     best = [mark.label for mark in marks if mark.member]
     label = f"{names[1]} against {names[0]}; not beaten on both: {', '.join(best)}"
-    up_is = {"min": "← better", "max": "better →"}.get(up[0].direction, "fewer is a shorter code")
-    return charts.scatter(marks, f"{names[0]}   ← better", f"{names[1]}   {up_is}", label, floors)
+    up_is = {"min": "← better", "max": "better →"}.get(up[0].direction, "less is a shorter code")
+    return charts.scatter(marks, f"{names[0]} · ← better", f"{names[1]} · {up_is}", label, floors)

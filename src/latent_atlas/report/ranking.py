@@ -247,7 +247,7 @@ def plain(value: float) -> str:
     size = abs(value)
     if size >= 999.5:  # rounded to three digits it would become 1e+03
         return f"{value:,.0f}".replace("-", "−")
-    if size < 0.0005:
+    if size < 0.0001:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{mantissa}×10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}".replace("-", "−")
     digits = f"{value:.3g}"

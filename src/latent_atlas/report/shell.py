@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from latent_atlas.report import palette
-from latent_atlas.report.inputs import Page
-from latent_atlas.report.markup import Markup, join, tag
+from latent_atlas.report.inputs import Page, Run
+from latent_atlas.report.markup import Markup, tag
 
 ASSETS = ("page.css", "page.js")
 RESERVED = {"index", "tour"}
@@ -74,13 +74,17 @@ def legend(families: Sequence[str]) -> Markup:
     )
 
 
-def missing_note(page: Page, data: str | None = None) -> Markup | None:
-    """The runs of the plan that are not evaluated yet, each with the command that does it."""
-    runs = page.missing(data)
-    if not runs:
-        return None
-    names = ", ".join(run.name for run in runs[:6]) + (f" and {len(runs) - 6} more" if len(runs) > 6 else "")
-    commands = " ".join(["dvc repro", *(f"evaluate@{run.name}" for run in runs)])
-    if any(run.remedy for run in runs):
-        commands = runs[0].command
-    return tag("p", join(["Not evaluated yet: ", names, ". Run "]), tag("code", commands), class_="missing")
+def some(runs: Sequence[Run], most: int = 6) -> str:
+    """The names of a few runs."""
+    return ", ".join(run.name for run in runs[:most]) + (f" and {len(runs) - most} more" if len(runs) > most else "")
+
+
+def evaluating(runs: Sequence[Run]) -> str:
+    """The command that evaluates runs; jobs of a sweep are started again one by one."""
+    return runs[0].command if runs[0].remedy else " ".join(["dvc repro", *(f"evaluate@{run.name}" for run in runs)])
+
+
+def missing_note(page: Page) -> Markup | None:
+    """The runs of the plan that are not evaluated yet, with the command that does it."""
+    runs = page.missing()
+    return tag("p", f"Not evaluated yet: {some(runs)}. Run ", tag("code", evaluating(runs)), class_="missing") if runs else None

@@ -8,20 +8,29 @@ from latent_atlas.report import shell
 from latent_atlas.report.inputs import Run
 from latent_atlas.report.markup import Markup, fold, join, listing, section, tag
 from latent_atlas.report.numerals import ARROWS, numeral, origin, term, title
-from latent_atlas.report.ranking import Group, differing, groups, ok
+from latent_atlas.report.ranking import USES, Group, differing, groups, ok
 
+KINDS = ("reconstruction", "likelihood", "fidelity", "disentanglement", "structure", "collapse")
 COLUMNS = 6  # beside the model's name: seven in all
 
 
 def keys_by_kind(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Score keys under their kind, both in the order of the evaluations."""
-    kinds: dict[str, list[str]] = {}
+    """Score keys under their kind: the usual kinds first, keys in the order of their titles."""
+    kinds: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for run in runs:
         for key, entry in run.scores.items():
             keys = kinds.setdefault(str(entry.get("kind") or "other"), [])
             if key not in keys:
                 keys.append(key)
-    return kinds
+    return {kind: sorted(keys, key=order_of) for kind, keys in kinds.items() if keys}
+
+
+def order_of(key: str) -> tuple[int, str]:
+    """Headline scores before the others, so that tables are sorted by what people ask first."""
+    prefixes = [prefix for use in USES for prefix in use.prefixes]
+    return next(
+        (place for place, prefix in enumerate(prefixes) if key.startswith(prefix) and "recon" not in key), len(prefixes)
+    ), key
 
 
 def scores(runs: Sequence[Run]) -> Markup:
