@@ -22,7 +22,7 @@ def main(resolution: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     n = sum(card["spec"]["sizes"].values())
     print(
-        f"{n:,} images of {resolution}×{resolution}: {wall:.1f} s wall, {cpu:.1f} s CPU; peak {peak:.0f} MiB; {size / 1e6:.0f} MB on disk"
+        f"{n:,} images of {resolution}×{resolution}: {wall:.1f} s wall, {cpu:.1f} s CPU; {peak:.0f} MiB peak; {size / 1e6:.0f} MB"
     )
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from latent_atlas.data.packing import unpack
 
-TILE, GAP, MARGIN, COLUMNS, ROWS = 56, 6, 24, 16, 10
+TILE, GAP, MARGIN, COLUMNS, ROWS = 64, 6, 24, 16, 10
 INK, SOFT, PAPER, BAR = (28, 32, 40), (112, 120, 132), (250, 250, 248), (70, 110, 160)
 Row = tuple[str, list[int]]  # a label and the items beside it
 
@@ -48,7 +48,7 @@ def _tile(height: int, width: int) -> tuple[int, int]:
     longest = max(height, width)
     if longest <= TILE:
         return height * (TILE // longest), width * (TILE // longest)
-    factor = max(TILE, min(longest, 64)) / longest
+    factor = TILE / longest
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
@@ -113,7 +113,9 @@ def _histograms(folder: Path, card: Mapping[str, Any]) -> Image.Image:
 
 def _histogram(pen: ImageDraw.ImageDraw, values: NDArray[Any], box: tuple[int, int, int, int]) -> None:
     x, y, wide, tall = box
-    counts, _ = np.histogram(values, bins=30)
+    low, high = values.min(), values.max()
+    whole = high - low < 40 and bool((values == np.rint(values)).all())
+    counts, _ = np.histogram(values, bins=np.arange(low - 0.5, high + 1) if whole else 30)
     step = wide / len(counts)
     for k, count in enumerate(counts / max(counts.max(), 1)):
         if count:

@@ -4,6 +4,19 @@ Adding a data set is one module with a reader and one file in ``conf/data`` whos
 from its configuration and has one method, ``open(split) -> Contents``: what the fields are and an iterator over blocks of
 consecutive items, so that a set larger than memory streams through. Opening is cheap and checks all
 that can be checked without reading everything.
+
+Example::
+
+    class Waves:
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+        def open(self, split: Split) -> Contents:
+            frequency = np.random.default_rng(0).integers(1, 9, self.n)
+            x = np.sin(frequency[:, None] * np.linspace(0, 2 * np.pi, 64)).astype(np.float32)
+            fields = {"x": Stored(Field("vector", (64,)), "float32"), "factors": factor_field(["frequency"], [8])}
+            arrays = {"x": x, "factors": frequency[:, None] - 1}
+            return Contents("x", fields, lambda: blocks(arrays), {"kind": "vector"}, self.n)
 """
 
 from __future__ import annotations
