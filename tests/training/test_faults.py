@@ -54,7 +54,7 @@ def test_a_nan_stops_the_run_and_says_where(tmp_path):
     assert stopped.returncode == 1
     said = stopped.stderr.splitlines()[-1]
     assert "step 23" in said
-    assert "parameter encoder." in said
+    assert "the first tensor that is not finite is parameter head.raw_log_scale" in said
     items = said.split("items of the batch: ")[1].split(";")[0].split(", ")
     assert len(items) == 16
     assert not stage.out.exists()

@@ -161,6 +161,12 @@ def test_an_accelerator_that_is_not_there_is_one_line(tmp_path):
         trained(stage)
 
 
+@pytest.mark.parametrize(("key", "value"), [("steps", -1), ("batch_size", 0), ("precision", "16-mixed"), ("select", "first")])
+def test_a_setting_that_cannot_work_is_named(tmp_path, key, value):
+    with pytest.raises(TrainingError, match=f"trainer.{key} is "):
+        trained(Stage(tmp_path, "small_vae", **{key: value}))
+
+
 def test_an_idle_accelerator_is_mentioned():
     assert "make repro TRAINER=gpu" in idle_accelerator("cpu", cuda=True, mps=False)
     assert idle_accelerator("cpu", cuda=False, mps=False) is None

@@ -69,6 +69,7 @@ def train(
     """
     keep_memory()
     trainer, run = section["trainer"], section["run"]
+    check(trainer)
     torch.set_num_threads(int(trainer["threads"]))
     datamodule = DataModule(data, resident=bool(trainer.get("resident", True)))
     first = needs if section["model"].get("requires", {}).get("first_stage") else None
@@ -86,6 +87,16 @@ def train(
             tracker.finish(out, record)
         scratch.clear()
     return record
+
+
+def check(trainer: Section) -> None:
+    """Refuses a ``trainer`` that cannot work, naming the key."""
+    for key, least in (("steps", 0), ("batch_size", 1), ("threads", 1), ("log_every", 1)):
+        if int(trainer[key]) < least:
+            raise TrainingError(f"trainer.{key} is {trainer[key]}; it is at least {least}")
+    for key, choices in (("precision", ("32-true", "bf16-mixed")), ("select", ("last", "best"))):
+        if trainer.get(key, choices[0]) not in choices:
+            raise TrainingError(f"trainer.{key} is {trainer[key]!r}; it is one of {', '.join(choices)}")
 
 
 class Job:
@@ -147,6 +158,7 @@ class Job:
         module = Fit(model, self.seed, int(self.trainer["log_every"]), self.frozen, watch)
         kept = None if checkpoint is None else torch.load(checkpoint, map_location="cpu", weights_only=True)
         start = 0 if kept is None else int(kept["state_dict"]["model.step"])
+        watch.logged = start
         watch.progress = Progress(self.section["run"], self.steps, start, self.batch_size)
         batches = Batches(self.data, start, self.steps, self.seed, self.batch_size)
         try:
@@ -220,16 +232,15 @@ class Watch:
         self.progress: Progress
         trainer = job.trainer
         self.validate_every, self.checkpoint_every = int(trainer.get("validate_every", 0)), int(trainer.get("checkpoint_every", 0))
-        self.seen = 0
+        self.logged = 0
 
     def __call__(self, fit: Fit) -> None:
         step, last = fit.step, fit.step >= self.job.steps
         if self.validate_every and (step % self.validate_every == 0 or last):
             self.validate(fit)
-        if len(fit.history) != self.seen:
-            self.seen = len(fit.history)
-            rate = self.progress.rate(step)
-            self.job.tracker.metrics({**_prefixed(fit.history[-1]), "train/items_per_second": rate}, step)
+        for row in (row for row in fit.history[-2:] if row["step"] > self.logged):  # a training row, a validation row
+            self.job.tracker.metrics({**_prefixed(row), "train/items_per_second": self.progress.rate(step)}, step)
+        self.logged = max(self.logged, step if fit.history and fit.history[-1]["step"] == step else 0)
         if self.progress.due(step):
             self.progress.show(step, fit.current_loss)
         if self.checkpoint_every and step % self.checkpoint_every == 0 and not last:

@@ -1,0 +1,72 @@
+"""A sweep in real processes: its jobs, its runs in MLflow, and what is prepared once."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from stage import ROOT, Stage
+
+from latent_atlas.training import sweep, sweep_runs, tracking
+
+SMALL = ["data=digits", "trainer=smoke", "evaluation.extractor.steps=5", "tracking.system_metrics=false", "tracking.pyfunc=false"]
+
+
+@pytest.mark.slow
+def test_two_workers_one_of_which_fails(home):
+    stage = Stage(home)
+    words = ["-m", "model=vae", *SMALL, "trainer.precision=32-true,wrong", "hydra/launcher=joblib", "hydra.sweep.dir=multirun/a"]
+    command = [sys.executable, str(ROOT / "pipelines/train.py"), *words]
+    done = subprocess.run(command, cwd=home, env=stage.env(), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "multirun/a: 1 failed, 1 finished" in done.stdout, done.stderr
+    job = home / "multirun/a/0"
+    assert {"plan.yaml", "model", "evaluation", "scores.json", "job.yaml"} <= {path.name for path in job.iterdir()}
+    plan = yaml.safe_load((job / "plan.yaml").read_text())
+    assert plan["train"]["trainer"]["threads"] == 1
+    assert "mse" in json.loads((job / "scores.json").read_text())
+    assert not (home / "multirun/a/1/scores.json").exists()
+    prepared = [path.name.partition("-")[0] for path in (home / "work/prepared").iterdir()]
+    assert prepared.count("data") <= 1
+    assert prepared.count("features") == 1, "both workers use what one of them made"
+    api = tracking.client()
+    parent = json.loads((home / "multirun/a/mlflow.json").read_text())["run_id"]
+    children = {run.data.tags["job"]: run for run in sweep_runs.children(api, parent)}
+    assert {job: run.info.status for job, run in children.items()} == {"0": "FINISHED", "1": "FAILED"}
+    assert "trainer.precision is 'wrong'" in children["1"].data.tags["error"]
+    assert "score/mse" in children["0"].data.metrics
+    assert api.get_run(parent).data.tags["jobs_failed"] == "1"
+
+
+def test_what_the_pipeline_made_is_used_only_if_made_from_the_same_section(tmp_path, monkeypatch):
+    made, asked = [], {"prepare": {"name": "d", "data": {"resolution": 32}}, "features": {"name": "d", "extractor": {}}}
+
+    def make(section, *where):
+        made.append(section)
+        where[-1].mkdir(parents=True)
+        (where[-1] / "card.json").write_text('{"content_hash": "h"}')
+
+    monkeypatch.setattr("latent_atlas.data.prepare.prepare", make)
+    monkeypatch.setattr("latent_atlas.evaluation.features.make_features", make)
+    for folder, file in (("data", "card.json"), ("features", "extractor.json")):
+        (tmp_path / folder / "d").mkdir(parents=True)
+        (tmp_path / folder / "d" / file).write_text('{"content_hash": "h"}')
+    stages = {f"{key}@d": {"params": {"plan/data/d.yaml": {key: asked[key]}}} for key in ("prepare", "features")}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+    assert sweep.inputs(tmp_path, asked) == (tmp_path / "data/d", tmp_path / "features/d")
+    assert made == []
+    other = asked | {"prepare": {"name": "d", "data": {"resolution": 64}}}
+    first, second = sweep.inputs(tmp_path, other), sweep.inputs(tmp_path, other)
+    assert first == second
+    assert tmp_path / "work/prepared" in first[0].parents
+    assert made == [other["prepare"], other["features"]]
+
+
+def test_help_and_the_composed_configuration_load_no_torch():
+    for words in (["--help"], ["--cfg", "job"]):
+        code = f"import sys; sys.argv = ['train.py', *{words}]; import runpy\n"
+        code += f"try: runpy.run_path({str(ROOT / 'pipelines/train.py')!r}, run_name='__main__')\nexcept SystemExit: pass\n"
+        code += "print('LOADED', *[m for m in ('torch', 'mlflow', 'pytorch_lightning') if m in sys.modules])"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1].strip() == "LOADED", done.stderr

@@ -1,0 +1,222 @@
+"""One database, one experiment, one run from training to evaluation; what a run shows, and runs that died."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from stage import ROOT, Stage
+
+from latent_atlas import workspace
+from latent_atlas.training import sweep_runs, tracking
+from latent_atlas.training.fit import train
+
+QUIET = {"system_metrics": False, "pyfunc": False}
+TAGS = {"data": "bars", "model": "vae", "family": "test"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A database made once (its migrations take seconds), copied for each test."""
+    root = tmp_path_factory.mktemp("database")
+    before = os.environ.get("LATENT_ATLAS_HOME")
+    os.environ["LATENT_ATLAS_HOME"] = str(root)
+    try:
+        tracking.initialise()
+    finally:
+        os.environ.pop("LATENT_ATLAS_HOME")
+        if before:
+            os.environ["LATENT_ATLAS_HOME"] = before
+    return root / "work/mlflow.db"
+
+
+@pytest.fixture
+def database(made, home):
+    (home / "work").mkdir()
+    (home / "work/mlflow.db").write_bytes(made.read_bytes())
+    return home / "work/mlflow.db"
+
+
+def run_of(run_id):
+    return tracking.client().get_run(run_id)
+
+
+def test_evaluation_imports_no_lightning():
+    code = "import sys, latent_atlas.training.tracking; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "mlflow", "pytorch_lightning"} & set(loaded)
+
+
+@pytest.mark.slow
+def test_two_processes_that_make_the_database_at_once_both_live(home):
+    code = """if True:
+        import sys, time, pathlib
+        import mlflow.store.tracking.sqlalchemy_store
+        from latent_atlas.training.tracking import client, experiment_id
+        pathlib.Path(sys.argv[1]).touch()
+        while not pathlib.Path(sys.argv[2]).exists():
+            time.sleep(0.001)
+        print(experiment_id(client()))"""
+    env = os.environ | {"LATENT_ATLAS_HOME": str(home), "PYTHONPATH": str(ROOT / "src")}
+    ready, go = [home / "ready1", home / "ready2"], home / "go"
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen([sys.executable, "-c", code, str(mine), str(go)], env=env, **piped) for mine in ready]
+    while not all(mine.exists() for mine in ready):
+        assert all(process.poll() is None for process in running)
+        time.sleep(0.01)
+    go.touch()
+    said = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    assert said[0][0] == said[1][0]
+    assert not list((home / "work").glob("*.partial"))
+
+
+def test_the_database_takes_readers_beside_a_writer(database):
+    import sqlite3
+
+    assert sqlite3.connect(database).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_is_closed_at_the_next_start(database, home):
+    stage = Stage(home, tracking=True)
+    assert stage.start("kill:23").returncode == -9
+    api = tracking.client()
+    experiment = tracking.experiment_id(api)
+    (left,) = api.search_runs([experiment])
+    assert left.info.status == "RUNNING"
+    with tracking.Tracker(QUIET, "other", TAGS) as other:
+        assert run_of(left.info.run_id).info.status == "KILLED"
+        # This process lives: nobody closes its run.
+        assert tracking.close_stale(api, experiment) == []
+        assert run_of(other.run_id).info.status == "RUNNING"
+    # The same run goes on in the same MLflow run.
+    assert stage.start().returncode == 0
+    again = run_of(left.info.run_id)
+    assert again.info.status == "FINISHED"
+    assert len(api.search_runs([experiment])) == 2
+
+
+def test_a_process_number_that_another_process_has_by_now_is_dead():
+    mine = tracking.process_tags()
+    assert tracking._lives(mine)
+    assert not tracking._lives(mine | {"started": str(float(mine["started"]) - 1000)})
+    assert not tracking._lives({"host": mine["host"]})
+
+
+def test_what_a_training_shows(database, home):
+    stage = Stage(home, "small_vae", steps=20)
+    tags = {"source": "pipeline", "overrides": "trainer.steps=20"}
+    record = train(stage.section | {"code": {"a.py": "0"}}, stage.data, stage.out, tags=tags, tracking=QUIET)
+    api, run = tracking.client(), run_of(record["mlflow_run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == stage.run
+    shown = {"data": "bars", "model": "small_vae", "family": "test", "seed": "3", **tags}
+    assert shown.items() <= run.data.tags.items()
+    assert {"git_commit", "data_hash", "fingerprint", "pid", "host"} <= set(run.data.tags)
+    assert run.data.params["trainer.batch_size"] == "16"
+    assert run.data.params["model.net.optimizer.lr"] == "0.001"
+    assert not [name for name in run.data.params if name.startswith("code")]
+    history = api.get_metric_history(run.info.run_id, "train/loss")
+    assert [point.step for point in history] == [4, 8, 12, 16, 20]
+    assert [point.value for point in history] == [row["loss"] for row in record["history"] if "loss" in row]
+    assert [point.step for point in api.get_metric_history(run.info.run_id, "val/loss")] == [10, 20]
+    (dataset,) = run.inputs.dataset_inputs
+    assert dataset.dataset.name == "bars"
+    assert {"config.yaml", "run"} <= {file.path for file in api.list_artifacts(run.info.run_id)}
+    kept = Path(api.download_artifacts(run.info.run_id, "config.yaml")).read_text(encoding="utf-8")
+    assert yaml.safe_load(kept)["code"] == {"a.py": "0"}
+
+
+def test_evaluation_goes_on_in_the_run_of_the_training(database):
+    with tracking.Tracker(QUIET, "r", TAGS) as first:
+        pass
+    with tracking.reopen_tracker(QUIET, first.run_id, "r", {"tier": "core"}) as tracker:
+        tracker.scores({"headline/keep": 0.5, "score/fid_domain_n5": 2.0})
+        tracker.describe("**good**")
+    run = run_of(first.run_id)
+    assert run.data.metrics == {"headline/keep": 0.5, "score/fid_domain_n5": 2.0}
+    assert run.data.tags["mlflow.note.content"] == "**good**"
+    assert run.data.tags["data"] == "bars"
+    with tracking.reopen_tracker(QUIET, "0" * 32, "r", TAGS) as other:  # a run of another database
+        assert other.run_id != "0" * 32
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError("no"), "FAILED"), (SystemExit(143), "KILLED"), (KeyboardInterrupt(), "KILLED")]
+)
+def test_how_a_run_ends(database, error, status):
+    tracker = tracking.Tracker(QUIET, "r", TAGS)
+
+    def work():
+        with tracker:
+            tracker.metrics({"a": 1.0}, 1)
+            raise error
+
+    with pytest.raises(type(error)):
+        work()
+    run = run_of(tracker.run_id)
+    assert run.info.status == status
+    assert run.data.metrics == {"a": 1.0}
+
+
+def test_nothing_is_written_when_tracking_is_off(home):
+    with tracking.Tracker({"enabled": False}, "r", TAGS) as tracker:
+        tracker.metrics({"a": 1.0}, 1)
+        tracker.scores({"a": 1.0})
+        tracker.describe("x")
+        tracker.pictures([home / "none.png"])
+    assert tracker.run_id is None
+    assert not (home / "work").exists()
+
+
+def test_a_sweep_counts_its_failed_jobs(database, home):
+    folder = home / "multirun/a"
+    parent = sweep_runs.parent_run(folder, "sweep a", {"source": "sweep"})
+    assert sweep_runs.parent_run(folder, "sweep a", {}) == parent
+    for number in range(2):
+        with tracking.Tracker(QUIET, f"job {number}", {tracking.PARENT: parent, "job": str(number)}):
+            pass
+    sweep_runs.fail_job(parent, "job 1", {tracking.PARENT: parent, "job": "1"}, ValueError("evaluation"))  # after its training
+    sweep_runs.fail_job(parent, "job 2", {tracking.PARENT: parent, "job": "2"}, ValueError("no data"))  # before it had a run
+    assert sweep_runs.close_parent(folder) == {"FINISHED": 1, "FAILED": 2}
+    run = run_of(parent)
+    assert run.info.status == "FAILED"
+    assert "3 jobs, 2 of them failed" in run.data.tags["mlflow.note.content"]
+
+
+def test_a_search_ends_in_a_front(database, home):
+    folder = home / "multirun/a"
+    parent = sweep_runs.parent_run(folder, "sweep a", {})
+    for number in range(2):
+        with tracking.Tracker(QUIET, f"job {number}", {tracking.PARENT: parent, "job": str(number)}):
+            pass
+    trials = [
+        {"job": n, "on_front": n == 1, "params": {"model.net.beta": 4.0}, "values": {"mse": 0.5, "mig": 0.25}} for n in range(2)
+    ]
+    (folder / "pareto.json").write_text(json.dumps(trials))
+    sweep_runs.close_parent(folder)
+    api = tracking.client()
+    marks = {run.data.tags["job"]: run.data.tags["pareto"] for run in sweep_runs.children(api, parent)}
+    assert marks == {"0": "beaten", "1": "front"}
+    assert "| 1 | 0.5 | 0.25 | model.net.beta=4.0 |" in run_of(parent).data.tags["mlflow.note.content"]
+    assert [file.path for file in api.list_artifacts(parent)] == ["pareto.json"]
+
+
+def test_the_ui_opens_at_the_comparison(database):
+    address, command = tracking.ui_command()
+    assert address.startswith("http://127.0.0.1:5000/#/")
+    assert str(workspace.work() / "mlflow.db") in " ".join(command)
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+
+
+def test_signals_are_python_s_own_after_a_training(database, home):
+    stage = Stage(home, "small_vae", steps=2)
+    before = signal.getsignal(signal.SIGTERM)
+    train(stage.section, stage.data, stage.out, tracking={"enabled": False})
+    assert signal.getsignal(signal.SIGTERM) == before
