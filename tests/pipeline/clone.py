@@ -50,7 +50,9 @@ class Clone:
     def run(self, *words: str, check: bool = True, **options) -> subprocess.CompletedProcess[str]:
         """A command in the clone; its whole output is shown when it fails."""
         done = subprocess.run(words, cwd=self.root, env=self.env, capture_output=True, text=True, **options)
-        assert not check or done.returncode == 0, f"{' '.join(words)}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        assert not check or done.returncode == 0, (
+            f"{' '.join(words)}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        )
         return done
 
     def commit(self, message: str) -> None:

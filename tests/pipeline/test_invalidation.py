@@ -14,14 +14,14 @@ trainer: smoke
 data:
   digits: {source: conf/data/digits.yaml}
 runs:
-  digits-ae: {data: digits, model: ae, needs: data/digits, tier: core, overrides: []}
+  digits-pca: {data: digits, model: pca, needs: data/digits, tier: core, overrides: []}
   digits-vae: {data: digits, model: vae, needs: data/digits, tier: core, overrides: []}
   digits-beta_vae: {data: digits, model: beta_vae, needs: data/digits, tier: core, overrides: []}
-  digits-second: {data: digits, model: second, needs: models/digits-ae, tier: core, overrides: []}
+  digits-second_stage: {data: digits, model: second_stage, needs: models/digits-beta_vae, tier: core, overrides: []}
 reports:
   digits: {scores: metrics/core/digits}
 """
-RUNS = ("ae", "vae", "beta_vae", "second")
+RUNS = ("pca", "vae", "beta_vae", "second_stage")
 
 
 def of(stage: str, *models: str) -> set[str]:
@@ -29,25 +29,22 @@ def of(stage: str, *models: str) -> set[str]:
 
 
 EVALUATED = of("evaluate", *RUNS) | {"report@digits"}  # a page's plan names how each of its runs is evaluated
+CODE = ("\nclass ", "\nEDITED = 1\n\n\nclass ")
+FUNCTION = ("\ndef ", "\nEDITED = 1\n\n\ndef ")
 
-# name, file, old text, new text, the stages that `dvc status` names (the first changed level)
+# name: (file, old text, new text, the stages that `dvc status` names: the first changed level)
 EDITS = {
-    "one model's conf": ("conf/model/beta_vae.yaml", "beta:", "ema: 0.9\n  beta:", of("train", "beta_vae")),
-    "an inherited base conf": ("conf/model/vae.yaml", "net:", "net:\n  ema: 0.9", of("train", "vae", "beta_vae")),
-    "its module": ("src/latent_atlas/models/vae.py", "\nclass ", "\nEDITED = 1\n\n\nclass ", of("train", "vae", "beta_vae")),
-    "a net it uses": (
-        "src/latent_atlas/nets/mlp.py",
-        "\nclass ",
-        "\nEDITED = 1\n\n\nclass ",
-        of("train", *RUNS),
-    ),
+    "one model's conf": ("conf/model/beta_vae.yaml", "beta: 4.0", "beta: 5.0", of("train", "beta_vae")),
+    "an inherited base conf": ("conf/model/vae.yaml", "net:\n", "net:\n  clip: 9.0\n", of("train", "vae", "beta_vae")),
+    "its module": ("src/latent_atlas/models/vae.py", *CODE, of("train", "vae", "beta_vae")),
+    "a net it uses": ("src/latent_atlas/nets/conv.py", *CODE, of("train", "vae", "beta_vae", "second_stage")),
     "a comment": ("src/latent_atlas/models/vae.py", "\nclass ", "\n# why\nclass ", set()),
     "a docstring": ("src/latent_atlas/models/vae.py", '"""', '"""Edited: ', set()),
-    "evaluation conf": ("conf/evaluation/quick.yaml", "n_samples: ", "n_samples: 1", EVALUATED),
-    "a metric": ("src/latent_atlas/metrics/reconstruction.py", "\ndef ", "\nEDITED = 1\n\n\ndef ", EVALUATED),
-    "tracking code": ("src/latent_atlas/training/tracking.py", "\nclass ", "\nEDITED = 1\n\n\nclass ", set()),
-    "report code": ("src/latent_atlas/report/build.py", "\ndef ", "\nEDITED = 1\n\n\ndef ", {"report@digits"}),
-    "the first stage's conf": ("conf/model/ae.yaml", "net:", "net:\n  ema: 0.9", of("train", "ae")),
+    "evaluation conf": ("conf/evaluation/quick.yaml", "seed: 0", "seed: 1", EVALUATED),
+    "a metric": ("src/latent_atlas/metrics/neighbours.py", *FUNCTION, EVALUATED),
+    "tracking code": ("src/latent_atlas/training/tracking.py", *FUNCTION, set()),
+    "report code": ("src/latent_atlas/report/build.py", *FUNCTION, {"report@digits"}),
+    "an unrelated model": ("conf/model/pca.yaml", "items: ", "items: 1", of("train", "pca")),
 }
 
 
@@ -92,7 +89,8 @@ def test_data_conf_changes_the_preparation_alone(clone):
 
 
 def test_a_changed_first_stage_retrains_the_second_and_no_other(clone):
-    with clone.edited("conf/model/ae.yaml", "net:", "net:\n  ema: 0.9"):
+    with clone.edited("conf/model/beta_vae.yaml", "beta: 4.0", "beta: 5.0"):
         done = clone.run("dvc", "repro")
         ran = {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
-        assert ran == {"plan", *of("train", "ae", "second"), *of("evaluate", "ae", "second"), "report@digits"}
+        again = ("beta_vae", "second_stage")
+        assert ran == {"plan", *of("train", *again), *of("evaluate", *again), "report@digits"}
