@@ -1,0 +1,58 @@
+"""``vae`` through the real training path: plan section, DataModule, Fit, Lightning's loop, progress line, history."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from serving import Answer, Clock, serve
+from setting import SEED, model_conf, trainer_conf
+
+from latent_atlas.training import fit
+
+
+def main(folder: str, threads: str, tracked: str = "") -> None:
+    """``tracked`` is "tracked" to write to MLflow as a run of the pipeline does (in the workspace of the environment)."""
+    model = model_conf()
+    settings = {"enabled": tracked == "tracked", "system_metrics": True, "pyfunc": False}
+
+    def train(batch: int, precision: str, steps: int, out: Path) -> None:
+        trainer = trainer_conf(batch, precision, steps, int(threads))
+        section: dict[str, Any] = {"run": "bench-vae", "data": "bench", "seed": SEED, "model": model, "trainer": trainer}
+        fit.train(section, Path(folder), out, tracking=settings)
+
+    def round_(batch: int, precision: str, warm: int, steps: int) -> Answer:
+        clock = Clock(warm)
+        watch = fit.Watch.__call__
+
+        def timed(self: fit.Watch, module: fit.Fit) -> None:
+            # The last step also validates and ends the run: the clock stops before that.
+            last = module.step >= warm + steps
+            if last:
+                clock.mark()
+            watch(self, module)
+            if not last:
+                clock.mark()
+
+        fit.Watch.__call__ = timed  # type: ignore[method-assign]
+        try:
+            with tempfile.TemporaryDirectory() as out:
+                train(batch, precision, warm + steps, Path(out) / "model")
+        finally:
+            fit.Watch.__call__ = watch  # type: ignore[method-assign]
+        return clock.answer(batch)
+
+    def weights(batch: int, steps: int, path: str) -> Answer:
+        with tempfile.TemporaryDirectory() as out:
+            train(batch, "32-true", steps, Path(out) / "model")
+            torch.save(torch.load(Path(out) / "model" / "model.pt", weights_only=True), path)
+        return {"path": path}
+
+    serve({"round": round_, "weights": weights, "about": lambda: {"torch": str(torch.__version__)}})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
