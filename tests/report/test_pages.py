@@ -151,3 +151,9 @@ def test_packed_and_plain_items_are_the_same_pictures(tmp_path):
         entry = {"file": "image.npy", "packed": packed, "shape": [6, 5, 1], "divisor": None}
         card = {"spec": {"observation": "image", "fields": fields}, "storage": {"image": entry}}
         assert np.array_equal(DataSet(name, tmp_path / name, card).items(np.array([3, 1])), bits[[3, 1]] * 255)
+
+
+def test_levels_of_a_factor_have_the_cards_names(tmp_path):
+    data = DataSet("d", tmp_path, {"factors": {"names": ["shape"], "values": {"shape": ["square", "heart"]}}})
+    assert data.level_names("shape", np.array([0, 1])) == ["square", "heart"]
+    assert data.level_names("unknown", np.array([0.25, 1])) == ["0.25", "1"]

@@ -169,6 +169,10 @@ def dots(xy: np.ndarray, colours: Sequence[str], index: np.ndarray, names: Seque
     places = np.clip((xy - middle) / span, -0.5, 0.5) * (size - 2 * edge) + size / 2
     places[:, 1] = size - places[:, 1]
     parts, text = [], []
+    medians = [np.median(places[index == value], axis=0) for value in range(len(colours)) if (index == value).any()]
+    gaps = [float(np.abs(a - b).max()) for i, a in enumerate(medians) for b in medians[:i]]
+    # Names on top of each other say only that the values are not apart; the key below names them anyway.
+    centres = centres and bool(gaps) and float(np.median(gaps)) > 60 and min(gaps) > 9
     for value, colour in enumerate(colours):
         rows = places[index == value]
         if len(rows) == 0:

@@ -55,7 +55,12 @@ def facts(data: DataSet) -> list[tuple[str, Any]]:
         shown = data.class_names[:20]
         rows.append(("classes", ", ".join(shown) + (" …" if len(data.class_names) > 20 else "")))
     for name, limits in (card.get("ranges") or {}).items():
-        if isinstance(limits, list | tuple) and len(limits) == 2 and all(isinstance(one, int | float) for one in limits):
+        if (
+            name == spec.get("observation")
+            and isinstance(limits, list | tuple)
+            and len(limits) == 2
+            and all(isinstance(one, int | float) for one in limits)
+        ):
             rows.append((f"range of {name}", f"{plain(float(limits[0]))} to {plain(float(limits[1]))}"))
     if card.get("reference_size"):
         rows.append(("reference size", f"{int(card['reference_size']):,} items for Fréchet distances"))
@@ -76,6 +81,6 @@ def card_section(data: DataSet, contact: str | None) -> Markup:
     if excluded:
         lines = [join([tag("code", str(one.get("item"))), f" {one.get('reason', '')}"]) for one in excluded[:200]]
         aside = fold(f"{len(excluded)} file{'s' if len(excluded) > 1 else ''} set aside", listing(lines))
-    sheet = tag("img", src=contact, alt=f"Contact sheet of {data.title}", class_="contact pix") if contact else None
+    sheet = tag("img", src=contact, alt=f"Contact sheet of {data.title}", class_="contact") if contact else None
     body = tag("div", tag("dl", *rows, class_="facts"), sheet, class_="card-body")
     return section("Your data", body, aside, id_="data", lead=data.card.get("about") or size_line(data))

@@ -122,10 +122,10 @@ def factor_clause(row: np.ndarray, names: Sequence[str]) -> str:
     best, second = order[0], order[1] if len(order) > 1 else None
     if row[best] < 0.08:
         return "moves no known factor by itself"
-    strength = f"{row[best]:.2f} of it known"
+    strength = f"its code knows {row[best]:.0%} of it"
     if second is None or row[second] < 0.1 * max(row[best], 0.2):
         return f"moves {shown[best]} and nothing else ({strength})"
-    return f"moves {shown[best]} ({strength}) and also {shown[second]} ({row[second]:.2f})"
+    return f"moves {shown[best]} ({strength}) and also {shown[second]} ({row[second]:.0%})"
 
 
 def class_clause(values: np.ndarray, labels: np.ndarray, names: Sequence[str] | None) -> str:

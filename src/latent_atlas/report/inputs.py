@@ -153,6 +153,13 @@ class DataSet:
         """Names of the factors, none if the data has none."""
         return [str(name) for name in (self.card.get("factors") or {}).get("names", [])]
 
+    def level_names(self, factor: str, levels: np.ndarray) -> list[str]:
+        """What the card calls these levels of a factor, else their numbers."""
+        named = ((self.card.get("factors") or {}).get("values") or {}).get(factor)
+        if isinstance(named, list) and all(float(level).is_integer() and 0 <= level < len(named) for level in levels):
+            return [name if isinstance(name, str) else f"{float(name):.3g}" for name in (named[int(level)] for level in levels)]
+        return [f"{float(level):.3g}" for level in levels]
+
     def items(self, rows: np.ndarray) -> np.ndarray | None:
         """Observations at item indices: (N, H, W, C) uint8 for images, (N, d) for vectors; ``None`` if they are not at hand."""
         spec = self.card.get("spec", {})

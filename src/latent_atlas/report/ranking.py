@@ -229,7 +229,7 @@ def against(best: Candidate, baseline: Candidate | None, unit: str) -> str:
     if baseline is None:
         return "no PCA beside it"
     if best.is_baseline:
-        return "is PCA: nothing beats the linear baseline"
+        return "nothing beats the linear baseline"
     a, b = best.value, baseline.value
     if best.entry.get("direction") == "min" and a > 0 and b > 0 and unit not in ("nats", "bits/dim"):
         change = a / b - 1.0

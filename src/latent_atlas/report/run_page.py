@@ -11,7 +11,7 @@ from latent_atlas.report import charts, findings, palette, pictures, shell
 from latent_atlas.report.inputs import DataSet, Page, Run
 from latent_atlas.report.markup import Markup, command, fold, join, listing, section, tag
 from latent_atlas.report.numerals import numeral, origin, spread, title
-from latent_atlas.report.ranking import USES, against, candidate, groups, headline_key, ok, plain
+from latent_atlas.report.ranking import USES, against, candidate, groups, headline_key, ok
 
 LIMIT = 600_000  # bytes of a run page
 DOTS = 2000
@@ -179,13 +179,13 @@ def colours_of(run: Run, data: DataSet, pick: np.ndarray) -> list[tuple[str, lis
             values = factors[pick, k]
             levels, index = np.unique(values, return_inverse=True)
             name = data.factor_names[k] if k < len(data.factor_names) else f"factor {k}"
+            named = data.level_names(name, levels)
             if len(levels) > 8:
-                index = findings.bins_of(values, 8)
-                found.append((name, palette.steps(8), index, [plain(float(levels[0])), plain(float(levels[-1]))], True))
+                found.append((name, palette.steps(8), findings.bins_of(values, 8), [named[0], named[-1]], True))
             else:
                 ordered = len(levels) > 3
                 colours = palette.steps(len(levels)) if ordered else palette.classes(len(levels))
-                found.append((name, colours, index, [plain(float(level)) for level in levels], ordered))
+                found.append((name, colours, index, named, ordered))
     return found or [("item", ["var(--grey)"], np.zeros(len(pick), int), ["item"], False)]
 
 
@@ -292,7 +292,9 @@ def curves(run: Run) -> Markup:
             split, _, base = name.rpartition("/")
             lines.setdefault(base or name, {}).setdefault(split or "train", []).append((float(point["step"]), float(value)))
     if not lines:
-        return section("How it was trained", tag("p", "Fitted in one pass over the data: there is no curve."), id_="curves")
+        fitted = run.family == "classical" or not run.training.get("step")
+        said = "Fitted in one pass over the data: there is no curve." if fitted else "No curve was kept for this run."
+        return section("How it was trained", tag("p", said), id_="curves")
     colour = palette.family(run.family)
     drawn = []
     for base, splits in list(lines.items())[:6]:
