@@ -25,8 +25,8 @@ class Encoded:
 def encode_file(run: str, source: Path, out: Path, batch_size: int = 256) -> Encoded:
     """Encodes ``source`` with the training preprocessing of ``run`` and writes ``out``, whole or not at all.
 
-    The file holds ``codes`` (N, d) float32, ``ids`` (N,) and, where the model decodes, ``error`` (N,): the mean squared error of each
-    item's reconstruction in the data's own units (images in [0, 1]).
+    The file holds ``codes`` (N, d) float32, ``ids`` (N,) and, where the model decodes, ``error`` (N,): the mean squared error of
+    each item's reconstruction in the data's own units (images in [0, 1]).
 
     Raises:
         LoadError: no such run, or a model without ``encode``.
