@@ -23,7 +23,8 @@ def meaning(key: str, entry: Mapping[str, Any]) -> str:
     if entry.get("unit") not in (None, "", "1"):
         parts.append(f"in {entry['unit']}")
     parts.append(BETTER.get(str(entry.get("direction")), BETTER["none"]))
-    parts += [f"{name} {plain(float(entry[name]))}" for name in ("floor", "ceiling") if isinstance(entry.get(name), int | float)]
+    edges = (("floor", "knowing nothing gives"), ("ceiling", "the data allows at best"))
+    parts += [f"{words} {plain(float(entry[name]))}" for name, words in edges if isinstance(entry.get(name), int | float)]
     return "; ".join(parts)
 
 
