@@ -21,7 +21,7 @@ from latent_atlas.evaluation.scoring import Score, score
 from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.evaluation.verdict import headline, traversal_order, verdict
 from latent_atlas.loading import load_folder
-from latent_atlas.training.tracking import reopen_tracker
+from latent_atlas.training import tracking
 
 Section = Mapping[str, Any]
 
@@ -159,7 +159,7 @@ def log(section: Section, trained: Mapping[str, Any], result: Mapping[str, Any],
     tags = {name: str(result[name]) for name in ("data", "model", "family", "seed", "tier")}
     values = {key: entry["value"] for key, entry in result["scores"].items() if entry["status"] == "ok"}
     shown = {f"headline/{use}": values[key] for use, key in result["headline"].items() if key}
-    with reopen_tracker(section.get("tracking"), trained.get("mlflow_run_id"), result["run"], tags) as tracker:
+    with tracking.reopen_tracker(section.get("tracking"), trained.get("mlflow_run_id"), result["run"], tags) as tracker:
         tracker.scores(shown | {f"score/{key}": value for key, value in values.items()})
         tracker.describe(description(result))
         tracker.pictures(sorted(out.glob("*.png")))

@@ -1,4 +1,4 @@
-"""Are neighbours in the latent space alike? Euclidean distances of the codes as they are: a dead dimension then counts for nothing."""
+"""Are neighbours in the latent space alike? Euclidean distances of the codes as they are: a dead dimension counts for nothing."""
 
 from __future__ import annotations
 
