@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import shutil
 import signal
 import warnings
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ from latent_atlas.training.scratch import BusyError, Scratch, fingerprint
 from latent_atlas.training.tracking import Tracker, open_tracker
 
 Section = dict[str, Any]
+SNAPSHOT = "step-{}.pt"  # weights every trainer.snapshot_every batches, kept in steps/ of the output: a study's curve over steps
 
 
 class TrainingError(RuntimeError):
@@ -221,6 +223,9 @@ class Job:
             "history": self.history,
         }
         with whole(out) as folder:
+            for snapshot in self.scratch.folder.glob(SNAPSHOT.format("*")):
+                (folder / "steps").mkdir(exist_ok=True)
+                shutil.copy(snapshot, folder / "steps")
             return write_model(folder, model, config, record)
 
 
@@ -232,6 +237,7 @@ class Watch:
         self.progress: Progress
         trainer = job.trainer
         self.validate_every, self.checkpoint_every = int(trainer.get("validate_every", 0)), int(trainer.get("checkpoint_every", 0))
+        self.snapshot_every = int(trainer.get("snapshot_every", 0))
         self.logged = 0
 
     def __call__(self, fit: Fit) -> None:
@@ -243,6 +249,8 @@ class Watch:
         self.logged = max(self.logged, step if fit.history and fit.history[-1]["step"] == step else 0)
         if self.progress.due(step):
             self.progress.show(step, fit.current_loss)
+        if self.snapshot_every and step % self.snapshot_every == 0:
+            self.save_averaged(fit, self.job.scratch.folder / SNAPSHOT.format(step))
         if self.checkpoint_every and step % self.checkpoint_every == 0 and not last:
             self.checkpoint(fit)
 
@@ -256,8 +264,12 @@ class Watch:
         value = next(iter(row.values()))  # the first player's total
         if self.job.trainer.get("select", "last") == "best" and value < fit.best.get("value", float("inf")):
             fit.best = {"value": value, "step": fit.step}
-            with fit.averaged() as model:
-                atomic_save({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, self.job.scratch.best)
+            self.save_averaged(fit, self.job.scratch.best)
+
+    def save_averaged(self, fit: Fit, path: Path) -> None:
+        """The weights as ``model.pt`` would hold them now."""
+        with fit.averaged() as model:
+            atomic_save({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, path)
 
     def checkpoint(self, fit: Fit) -> None:
         """``last.ckpt``, if the weights are good."""
