@@ -35,7 +35,7 @@ def summarizer(name: str) -> ModuleType:
 def sweep(name: str, folder: Path) -> float:
     """Runs the jobs that are not done yet; gives the minutes it took. A failed job ends the study, after the others."""
     started = time.monotonic()
-    command = [sys.executable, "pipelines/train.py", "-m", f"experiment={name}", f"hydra.sweep.dir={folder}"]
+    command = [sys.executable, "pipelines/train.py", "-m", f"+experiment={name}", f"hydra.sweep.dir={folder}"]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
     if done.returncode:
         sys.exit(f"study: a job of {name} failed, see above; `make study NAME={name}` goes on where it stopped")
