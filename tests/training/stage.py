@@ -1,7 +1,9 @@
 """A directory as the stage ``train`` finds it, and the real script run in it."""
 
 import hashlib
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from drawn import write_data
 from zoo import CONF, adam, conf, partial, small_vae
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "pipelines/train.py"
 TRAINER = {
     "steps": 40, "batch_size": 16, "threads": 1, "precision": "32-true", "accelerator": "cpu", "validate_every": 10,
     "validate_items": 64, "checkpoint_every": 5, "log_every": 4, "select": "last", "resident": True,
@@ -29,6 +32,17 @@ MODELS = {
     ),
     **CONF,
 }
+
+
+def _script(root: Path, run: str, env: dict[str, str], *said: Path) -> None:
+    for number, path in zip((1, 2), said, strict=True):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.chdir(root)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.path[:0] = env["PYTHONPATH"].split(os.pathsep)
+    sys.argv = [str(SCRIPT), f"run={run}"]
+    runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
 class Stage:
@@ -63,8 +77,19 @@ class Stage:
         return kept | {"LATENT_ATLAS_HOME": str(self.root), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **more}
 
     def start(self, fault: str = "") -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, str(ROOT / "pipelines/train.py"), f"run={self.run}"]
+        """The script in a fresh interpreter."""
+        words = [sys.executable, str(SCRIPT), f"run={self.run}"]
         return subprocess.run(words, cwd=self.root, env=self.env(FAULT=fault), capture_output=True, text=True, timeout=300)
+
+    def fork(self, fault: str = "") -> subprocess.CompletedProcess[str]:
+        """The script in a process of its own, forked from one that has imported the libraries: a second instead of ten."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["pytorch_lightning", "torch"])
+        said = [self.root / f"{name}.txt" for name in ("stdout", "stderr")]
+        process = context.Process(target=_script, args=(self.root, self.run, self.env(FAULT=fault), *said))
+        process.start()
+        process.join(300)
+        return subprocess.CompletedProcess([], process.exitcode, *(path.read_text() for path in said))
 
     def weights(self) -> str:
         return hashlib.sha256((self.out / "model.pt").read_bytes()).hexdigest()

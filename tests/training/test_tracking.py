@@ -23,16 +23,10 @@ TAGS = {"data": "bars", "model": "vae", "family": "test"}
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A database made once (its migrations take seconds), copied for each test."""
-    root = tmp_path_factory.mktemp("database")
-    before = os.environ.get("LATENT_ATLAS_HOME")
-    os.environ["LATENT_ATLAS_HOME"] = str(root)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LATENT_ATLAS_HOME", str(tmp_path_factory.mktemp("database")))
         tracking.initialise()
-    finally:
-        os.environ.pop("LATENT_ATLAS_HOME")
-        if before:
-            os.environ["LATENT_ATLAS_HOME"] = before
-    return root / "work/mlflow.db"
+        return workspace.work() / "mlflow.db"
 
 
 @pytest.fixture
@@ -85,7 +79,7 @@ def test_the_database_takes_readers_beside_a_writer(database):
 @pytest.mark.slow
 def test_a_run_that_was_killed_is_closed_at_the_next_start(database, home):
     stage = Stage(home, tracking=True)
-    assert stage.start("kill:23").returncode == -9
+    assert stage.fork("kill:23").returncode == -9
     api = tracking.client()
     experiment = tracking.experiment_id(api)
     (left,) = api.search_runs([experiment])
@@ -96,7 +90,7 @@ def test_a_run_that_was_killed_is_closed_at_the_next_start(database, home):
         assert tracking.close_stale(api, experiment) == []
         assert run_of(other.run_id).info.status == "RUNNING"
     # The same run goes on in the same MLflow run.
-    assert stage.start().returncode == 0
+    assert stage.fork().returncode == 0
     again = run_of(left.info.run_id)
     assert again.info.status == "FINISHED"
     assert len(api.search_runs([experiment])) == 2

@@ -85,8 +85,16 @@ def client() -> Any:
     _hush()
     import mlflow
 
-    mlflow.set_tracking_uri(uri)
+    _point(mlflow, uri)
     return mlflow.MlflowClient(tracking_uri=uri)
+
+
+def _point(mlflow: Any, uri: str) -> None:
+    """Sets MLflow's address without its side effect on the environment, which would outlive a change of workspace."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    if before is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def experiment_id(api: Any) -> str:
@@ -327,11 +335,11 @@ def _key(name: str) -> str:
 
 def download(uri: str) -> Path:
     """The folder with ``model.pt`` behind ``runs:/<id>/run``, ``runs:/<id>/model`` or ``models:/...``."""
-    initialise_uri = initialise()
+    uri_of_database = initialise()
     _hush()
     import mlflow
 
-    mlflow.set_tracking_uri(initialise_uri)
+    _point(mlflow, uri_of_database)
     folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     inside = next(folder.rglob("model.pt"), None)
     if inside is None:
