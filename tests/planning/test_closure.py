@@ -62,6 +62,9 @@ def test_comments_and_docstrings_do_not_count(tree, new, same):
 def test_observers_are_not_followed(tree, monkeypatch):
     monkeypatch.setattr(closures, "OBSERVERS", frozenset({"pkg.late"}))
     assert "src/pkg/late.py" not in closure(tree, ["pkg.a"])
+    (tree / "src/pkg/b.py").write_text("from pkg.late import x\n")  # by an attribute, too
+    closures._parse.cache_clear()
+    assert sorted(closure(tree, ["pkg.a"])) == ["src/pkg/__init__.py", "src/pkg/a.py", "src/pkg/b.py"]
 
 
 def test_scripts_are_hashed_without_their_comments(tree):

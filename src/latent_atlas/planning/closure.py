@@ -30,7 +30,7 @@ def closure(root: Path, modules: Iterable[str], scripts: Iterable[str] = ()) -> 
             continue
         digest, imports = _read(path)
         found[key] = digest
-        waiting += [file for name in imports if name not in OBSERVERS for file in _files(root, name)]
+        waiting += [file for name in imports for file in _files(root, name)]
     return dict(sorted(found.items()))
 
 
@@ -51,6 +51,8 @@ def _files(root: Path, name: str) -> list[Path]:
     parts = name.split(".")
     files = []
     for end in range(1, len(parts) + 1):
+        if ".".join(parts[:end]) in OBSERVERS:
+            break
         base = root.joinpath("src", *parts[:end])
         if (base / "__init__.py").is_file():
             files.append(base / "__init__.py")
