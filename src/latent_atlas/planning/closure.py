@@ -13,9 +13,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Modules that watch a run and cannot change what a stage writes: editing them re-runs nothing.
+# Modules that watch a run, or start stages in another way, and cannot change what a stage writes: editing them re-runs nothing.
 OBSERVERS = frozenset(
-    {"latent_atlas.training.tracking", "latent_atlas.training.pyfunc", "latent_atlas.training.progress", "latent_atlas.console"}
+    {
+        "latent_atlas.console",
+        "latent_atlas.training.progress",
+        "latent_atlas.training.pyfunc",
+        "latent_atlas.training.sweep",
+        "latent_atlas.training.tracking",
+    }
 )
 
 
