@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def save(folder: Path, path: Path) -> None:
                 ]
             )
         )
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), unchecked_requirements():
             warnings.simplefilter("ignore")  # advice to give an input example: the verbs take arrays of different shapes
             mlflow.pyfunc.save_model(
                 str(path),
@@ -160,6 +161,27 @@ def save(folder: Path, path: Path) -> None:
                 pip_requirements=[f"{name}=={version(name)}" for name in ("torch", "numpy", "PyYAML", "mlflow")],
                 signature=signature,
             )
+
+
+@contextlib.contextmanager
+def unchecked_requirements() -> Iterator[None]:
+    """Without MLflow's comparison of the requirements with this environment.
+
+    They were read from it, and the comparison looks at every file of every installed package: a second or two of each run. An
+    MLflow that has no such function compares as it likes.
+    """
+    from mlflow.utils import environment
+
+    name = "warn_dependency_requirement_mismatches"
+    check = getattr(environment, name, None)
+    if check is None:
+        yield
+        return
+    setattr(environment, name, lambda requirements: None)
+    try:
+        yield
+    finally:
+        setattr(environment, name, check)
 
 
 def log(folder: Path, run_id: str) -> None:
