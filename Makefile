@@ -43,15 +43,20 @@ if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
 fi
 endef
 
+# The index of this environment's torch: the given one, or the one that it was installed from.
+INDEX = index=$${TORCH_INDEX:-$$(cat .venv/.torch-index 2>/dev/null)}
+
 # Says what will be downloaded and what is free, and stops where that is too little. The size hangs on the build of torch, so pip is
 # asked which one it would take. LATENT_ATLAS_FREE_MB stands in for the disk in tests.
 define CHECK_DISK
-$(PY) -m pip install --dry-run --quiet --no-deps --ignore-installed --report .venv/.torch.json -c constraints.txt $${TORCH_INDEX:+--extra-index-url "$$TORCH_INDEX"} torch 2>.venv/.pip.log || { \
+$(INDEX); $(PY) -m pip install --dry-run --quiet --no-deps --ignore-installed --report .venv/.torch.json -c constraints.txt $${index:+--extra-index-url "$$index"} torch 2>.venv/.pip.log || { \
   echo "pip cannot get torch; is there a network, and a build for this machine?" >&2; tail -n 3 .venv/.pip.log >&2; exit 1; }; \
 where=$$($(PY) -c 'import json; print(json.load(open(".venv/.torch.json"))["install"][0]["download_info"]["url"])'); \
 case "$$where" in *macosx*|*cpu*) build=CPU; [ "$$(uname -s)" = Darwin ] && build=macOS; download=500; disk=2600;; *) build=CUDA; download=3300; disk=11000;; esac; \
+download="about $$download"; \
+for old in .venv/.installed-*; do [ -e "$$old" ] && download="less than 500" disk=500; done; \
 free=$${LATENT_ATLAS_FREE_MB:-$$(df -Pk . | awk 'NR > 1 { for (i = 2; i <= NF; i++) if ($$i ~ /%$$/) { print int($$(i - 1) / 1024); exit } }')}; \
-echo "Installing into .venv with $$($(PY) --version), torch for $$build: about $$download MB to download, $$disk MB of disk with pip's cache; $$free MB are free."; \
+echo "Installing into .venv with $$($(PY) --version), torch for $$build: $$download MB to download, $$disk MB of disk with pip's cache; $$free MB are free."; \
 if [ "$$build" = CUDA ] && ! command -v nvidia-smi >/dev/null 2>&1; then \
   echo "No NVIDIA driver is in sight: TORCH_INDEX=<the CPU index on PyTorch's Get started page> makes that 500 MB."; fi; \
 if [ "$$free" -lt "$$disk" ]; then \
@@ -71,8 +76,8 @@ $(BASE):
 	@$(CHECK_DISK)
 	@rm -f .venv/.installed-*
 	@if [ -n "$$TORCH_INDEX" ] && [ "$$(cat .venv/.torch-index 2>/dev/null)" != "$$TORCH_INDEX" ]; then $(PY) -m pip uninstall -qy torch; fi
-	@$(PY) -m pip install -c constraints.txt $${TORCH_INDEX:+--extra-index-url "$$TORCH_INDEX"} torch
 	@if [ -n "$$TORCH_INDEX" ]; then printf '%s\n' "$$TORCH_INDEX" > .venv/.torch-index; fi
+	@$(INDEX); $(PY) -m pip install $$($(PY) -c 'import torch; print("-q")' 2>/dev/null) -c constraints.txt $${index:+--extra-index-url "$$index"} torch
 	@echo "Installing the rest, a minute or two ..."
 	@$(PY) -m pip install -q -c constraints.txt -e .
 	@touch $(BASE)

@@ -180,7 +180,21 @@ def test_another_index_replaces_the_build_of_torch_once(checkout):
     checkout.make("install", "TORCH_INDEX=file:///a place/simple")
     calls = checkout.called()
     assert "-m pip uninstall -qy torch" in calls
-    assert "-m pip install -c constraints.txt --extra-index-url file:///a place/simple torch" in calls
+    install = "-m pip install -c constraints.txt --extra-index-url file:///a place/simple torch"
+    assert install in calls
+    with (checkout.root / "constraints.txt").open("a") as file:
+        file.write("# and again, from the same index without being told\n")
+    checkout.make("install")
+    assert install in checkout.called()
+    assert "-m pip uninstall -qy torch" not in checkout.called()
+
+
+def test_a_new_pin_needs_little_room_where_all_else_is_installed(checkout):
+    checkout.python("python3")
+    checkout.make("install")
+    with (checkout.root / "constraints.txt").open("a") as file:
+        file.write("# changed\n")
+    assert checkout.make("install", LATENT_ATLAS_FREE_MB="600").returncode == 0
 
 
 def test_a_directory_that_is_no_clone_is_named(checkout):
