@@ -27,6 +27,7 @@ OBSERVERS = frozenset(
 
 def closure(root: Path, modules: Iterable[str], scripts: Iterable[str] = ()) -> dict[str, str]:
     """Path below ``root`` -> hash, for every file that importing these modules (and running these scripts) would read."""
+    known: set[str] = set()  # hundreds of imports name the same few modules
     found: dict[str, str] = {}
     waiting = [path for name in modules for path in _files(root, name)] + [root / script for script in scripts]
     while waiting:
@@ -36,7 +37,10 @@ def closure(root: Path, modules: Iterable[str], scripts: Iterable[str] = ()) -> 
             continue
         digest, imports = _read(path)
         found[key] = digest
-        waiting += [file for name in imports for file in _files(root, name)]
+        for name in imports:
+            if name not in known:
+                known.add(name)
+                waiting += _files(root, name)
     return dict(sorted(found.items()))
 
 

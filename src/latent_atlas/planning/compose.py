@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from latent_atlas.planning.closure import closure, targets
@@ -40,11 +42,16 @@ def compose(root: Path, overrides: list[str]) -> DictConfig:
 
 def complete(root: Path, config: DictConfig) -> DictConfig:
     """Adds every metric of ``conf/evaluation/metric``: a new metric is one function and one file, named nowhere else."""
-    metrics = {file.stem: OmegaConf.load(file) for file in sorted((root / "conf/evaluation/metric").glob("*.yaml"))}
+    files = tuple((file, file.stat().st_mtime_ns) for file in sorted((root / "conf/evaluation/metric").glob("*.yaml")))
     OmegaConf.set_struct(config, False)
-    given = config.evaluation.get("metrics") or {}
-    config.evaluation.metrics = OmegaConf.merge(metrics, given)
+    given = config.evaluation.get("metrics")
+    config.evaluation.metrics = OmegaConf.merge(_metrics(files), given) if given else _metrics(files)
     return config
+
+
+@functools.cache
+def _metrics(files: tuple[tuple[Path, int], ...]) -> DictConfig:
+    return OmegaConf.create({file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file, _ in files})
 
 
 def plain(config: DictConfig) -> Section:
