@@ -33,7 +33,9 @@ GOALS = {
     ("bare", 64, "32-true"): 0.95,
     ("bare", 256, "32-true"): 0.95,
 }
-NO_BF16 = "bf16-mixed left out: this CPU has no AVX-512 or bfloat16 instructions, and the fallback is tens of times slower than float32."
+NO_BF16 = (
+    "bf16-mixed left out: this CPU has no AVX-512 or bfloat16 instructions; the fallback is tens of times slower than float32."
+)
 Round = dict[str, dict[str, float]]
 
 
