@@ -12,7 +12,7 @@ from latent_atlas.models.vae import VAE
 def strike(model):
     what, _, at = os.environ.get("FAULT", "").partition(":")
     if not what or int(model.step) != int(at):
-        return
+        return None
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif what == "term":
@@ -25,14 +25,20 @@ def strike(model):
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (6000, resource.RLIM_INFINITY))
+    elif what == "gradient":
+        return float("nan")
     else:
         raise ValueError(what)
+    return None
 
 
 class FaultyVAE(VAE):
     def loss(self, batch, player):
-        strike(self)
-        return super().loss(batch, player)
+        factor = strike(self)
+        losses = super().loss(batch, player)
+        if factor is not None and losses.total.requires_grad:
+            losses.total.register_hook(lambda gradient: gradient * factor)  # a good loss, and weights that are lost
+        return losses
 
 
 class FaultyGame(TwoPlayers):

@@ -67,9 +67,10 @@ def test_a_nan_stops_the_run_and_says_where(tmp_path):
 
 def test_a_nan_never_reaches_a_checkpoint(tmp_path):
     stage = Stage(tmp_path)
-    # After the loss of step 24 nothing looks at the weights before the checkpoint at 25.
-    stopped = stage.fork("nan:24")
+    # The loss of step 24 is good, its update is not: nothing else looks at the weights before the checkpoint at 25.
+    stopped = stage.fork("gradient:24")
     assert stopped.returncode == 1
+    assert "step 25: model." in stopped.stderr
     assert int(torch.load(stage.checkpoint, weights_only=True)["state_dict"]["model.step"]) == 20
 
 

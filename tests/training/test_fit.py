@@ -13,6 +13,7 @@ from latent_atlas.data.datamodule import DataModule
 from latent_atlas.loading import load_folder
 from latent_atlas.training.fit import TrainingError, idle_accelerator, train
 from latent_atlas.training.module import Fit, autocast_nets, step_seed
+from latent_atlas.training.outputs import whole
 from latent_atlas.training.scratch import BusyError, Scratch, fingerprint
 
 SILENT = {"enabled": False}
@@ -132,9 +133,27 @@ def test_half_precision_is_inside_the_nets_only(tmp_path):
     losses = model.loss(batch, "model")
     assert set(seen) == {torch.bfloat16}
     assert {rough.dtype, losses.total.dtype, *(part.dtype for part in losses.parts.values())} == {torch.float32}
+    assert model.encoder(batch["image"]).dtype == torch.float32
     assert not torch.equal(exact, rough)
     assert torch.allclose(exact, rough, atol=0.05)
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_an_output_takes_its_name_when_it_is_whole(tmp_path):
+    out = tmp_path / "models/run"
+    with whole(out) as folder:
+        (folder / "file").write_text("first")
+        assert not out.exists()  # whatever ends the process here leaves nothing under the final name
+
+    def fail():
+        with whole(out) as folder:
+            (folder / "file").write_text("half")
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        fail()
+    assert (out / "file").read_text() == "first"
+    assert list(out.parent.iterdir()) == [out]
 
 
 def test_every_setting_makes_another_scratch_directory():
