@@ -1,10 +1,13 @@
-"""An edit re-runs what it changes and nothing else: proved with real DVC in a temporary clone."""
+"""The whole pipeline with real DVC in a temporary clone: an edit re-runs what it changes and nothing else, experiments work."""
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import time
 
 import pytest
+import yaml
 from clone import Clone
 
 pytestmark = pytest.mark.slow
@@ -94,3 +97,63 @@ def test_a_changed_first_stage_retrains_the_second_and_no_other(clone):
         ran = {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
         again = ("beta_vae", "second_stage")
         assert ran == {"plan", *of("train", *again), *of("evaluate", *again), "report@digits"}
+
+
+def test_scores_are_flat_finite_numbers_and_every_metric_has_a_status(clone):
+    for run in RUNS:
+        flat = json.loads((clone.root / f"metrics/core/digits/digits-{run}.json").read_text())
+        assert flat
+        assert all(isinstance(value, (int, float)) and abs(value) < float("inf") for value in flat.values())
+        found = json.loads((clone.root / f"evaluations/digits-{run}/evaluation.json").read_text(), parse_constant=pytest.fail)
+        listed = {path.stem for path in (clone.root / "conf/evaluation/metric").glob("*.yaml")}
+        assert {score["metric"] for score in found["scores"].values()} == listed
+        assert {key for key, score in found["scores"].items() if score["status"] == "ok"} == set(flat)
+        ssim = next(score for score in found["scores"].values() if score["metric"] == "ssim")
+        assert ssim["status"] == "not applicable"
+        assert "8" in ssim["reason"]
+
+
+def test_dvc_shows_and_compares_scores_and_parameters(clone):
+    shown = clone.run("dvc", "metrics", "show", "--json").stdout
+    assert "metrics/core/digits/digits-vae.json" in shown
+    with clone.edited("conf/model/vae.yaml", "beta: 1.0", "beta: 1.5"):
+        clone.run("dvc", "repro", "evaluate@digits-vae")
+        assert "digits-vae.json" in clone.run("dvc", "metrics", "diff").stdout
+        assert "beta" in clone.run("dvc", "params", "diff").stdout
+    clone.run("dvc", "repro", "evaluate@digits-vae")
+
+
+def mlflow_runs(clone) -> list[dict[str, str]]:
+    """The parameters of every run in the clone's one database."""
+    with sqlite3.connect(clone.root / "work/mlflow.db") as database:
+        runs: dict[str, dict[str, str]] = {}
+        for run, key, value in database.execute("select run_uuid, key, value from params"):
+            runs.setdefault(run, {})[key] = value
+    return list(runs.values())
+
+
+def test_a_queued_experiment_uses_its_own_code_and_conf_and_the_one_database(clone):
+    clone.run("git", "add", "-A")
+    clone.run("git", "commit", "-qm", "before the experiment", check=False)
+    before = len(mlflow_runs(clone))
+    with clone.edited("src/latent_atlas/models/vae.py", "class VAE(AE):", "MARK = 'the experiment'\n\n\nclass VAE(AE):"):
+        clone.run("dvc", "exp", "run", "--queue", "-S", "conf/model/vae.yaml:net.latent_size=7", "evaluate@digits-vae")
+    assert "MARK" not in (clone.root / "src/latent_atlas/models/vae.py").read_text()
+    done = clone.run("dvc", "exp", "run", "--run-all")
+    listed = json.loads(clone.run("dvc", "exp", "show", "--json").stdout)
+    assert "latent_size" in json.dumps(listed), done.stdout
+    runs = mlflow_runs(clone)
+    assert len(runs) > before
+    assert any(value == "7" for run in runs[before:] for key, value in run.items() if key.endswith("latent_size"))
+    # The workspace is as it was: conf, code and models are those of the experiment only there.
+    assert yaml.safe_load((clone.root / "models/digits-vae/config.yaml").read_text())["model"]["net"]["latent_size"] == 10
+    assert not list((clone.root / "work/runs").glob("*/last.ckpt"))
+    name = clone.run("dvc", "exp", "list", "--name-only").stdout.split()[-1]
+    code = clone.run("git", "show", f"{name}:src/latent_atlas/models/vae.py", check=False).stdout
+    assert "the experiment" in code
+    lock = yaml.safe_load(clone.run("git", "show", f"{name}:dvc.lock").stdout)
+    theirs = lock["stages"]["train@digits-vae"]["params"]["plan/digits-vae.yaml"]["train"]
+    ours = yaml.safe_load((clone.root / "plan/digits-vae.yaml").read_text())["train"]
+    assert theirs["model"]["net"]["latent_size"] == 7
+    changed = {path for path in ours["code"] if ours["code"][path] != theirs["code"][path]}
+    assert changed == {"src/latent_atlas/models/vae.py"}
