@@ -133,7 +133,6 @@ def test_half_precision_is_inside_the_nets_only(tmp_path):
     losses = model.loss(batch, "model")
     assert set(seen) == {torch.bfloat16}
     assert {rough.dtype, losses.total.dtype, *(part.dtype for part in losses.parts.values())} == {torch.float32}
-    assert model.encoder(batch["image"]).dtype == torch.float32
     assert not torch.equal(exact, rough)
     assert torch.allclose(exact, rough, atol=0.05)
     assert not torch.is_autocast_enabled("cpu")
@@ -154,6 +153,16 @@ def test_an_output_takes_its_name_when_it_is_whole(tmp_path):
         fail()
     assert (out / "file").read_text() == "first"
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_net_gives_back_float32_whatever_it_computes_in():
+    model = torch.nn.Module()
+    model.spaces, model.net = torch.nn.ModuleDict(), torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    seen = []
+    model.net[1].register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    autocast_nets(model, "cpu")
+    assert model.net(torch.zeros(2, 4)).dtype == torch.float32
+    assert seen == [torch.bfloat16]
 
 
 def test_every_setting_makes_another_scratch_directory():

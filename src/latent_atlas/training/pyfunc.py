@@ -22,6 +22,9 @@ from torch import Tensor
 from latent_atlas.loading import load_folder
 from latent_atlas.models.base import LatentModel
 
+# MLflow asks for type hints as a schema; the verbs take arrays of different shapes.
+warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method.*")
+
 VERBS = ("encode", "decode", "reconstruct", "sample")
 CHUNK = 256
 # Executed by MLflow when the model is loaded: no pickle, so no Python version is frozen into it.
