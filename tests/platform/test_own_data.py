@@ -56,12 +56,7 @@ def cut_off() -> list[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    clone = Clone(tmp_path_factory.mktemp("a clöne"), PIPELINE)
-    # The trainer is the one for trying out; so are the features here.
-    path = clone.root / "conf/evaluation/extractor/domain.yaml"
-    settings = yaml.safe_load(path.read_text(encoding="utf-8")) | {"steps": 20, "threads": 1}
-    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return clone
+    return Clone(tmp_path_factory.mktemp("a clöne"), PIPELINE)
 
 
 @pytest.fixture(scope="module")

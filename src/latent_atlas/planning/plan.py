@@ -38,7 +38,7 @@ def plans(root: Path) -> dict[str, Section]:
         files[f"{run}.yaml"] = {"train": cut["train"], "evaluate": cut["evaluate"]}
     for name in pipeline["data"]:
         # Any model serves here: a data set's own sections do not depend on it.
-        config = plain(compose(root, [f"data={name}", "model=pca", f"trainer={pipeline['trainer']}"]))
+        config = plain(compose(root, [f"data={name}", "model=pca", *_budget(root, pipeline["trainer"])]))
         cut = sections(root, config | {"run": name, "needs": f"data/{name}"})
         files[f"data/{name}.yaml"] = {"prepare": cut["prepare"], "features": cut["features"]}
     for page, entry in pipeline["reports"].items():
@@ -56,20 +56,22 @@ def plans(root: Path) -> dict[str, Section]:
 
 def composed(root: Path, run: str, entry: Section, trainer: str) -> Section:
     """The resolved configuration of one entry of ``runs``."""
-    named = [f"data={entry['data']}", f"model={entry['model']}", f"trainer={trainer}", f"run={run}", f"needs={entry['needs']}"]
-    budget = [] if trainer != "smoke" else [f"trainer.{key}={value}" for key, value in _smoke(root).items()]
+    named = [f"data={entry['data']}", f"model={entry['model']}", f"run={run}", f"needs={entry['needs']}"]
     try:
-        return plain(compose(root, [*named, *entry["overrides"], *budget]))
+        return plain(compose(root, [*named, *entry["overrides"], *_budget(root, trainer)]))
     except PlanError:
         raise
     except Exception as error:  # Hydra's and OmegaConf's errors share no base class
         raise PlanError(f"conf/pipeline.yaml: runs.{run}: {str(error).splitlines()[0]}") from error
 
 
-def _smoke(root: Path) -> Section:
-    """``trainer: smoke`` is for trying the pipeline out: its budget wins over those of the entries."""
+def _budget(root: Path, trainer: str) -> list[str]:
+    """``trainer: smoke`` is for trying the pipeline out: its budget wins over those of the entries and of the extractor."""
+    if trainer != "smoke":
+        return [f"trainer={trainer}"]
     found: Section = yaml.safe_load((root / "conf/trainer/smoke.yaml").read_text(encoding="utf-8"))
-    return {key: found[key] for key in ("steps", "batch_size") if key in found}
+    own = [f"trainer.{key}={found[key]}" for key in ("steps", "batch_size", "threads")]
+    return ["trainer=smoke", *own, "evaluation.extractor.steps=20", "evaluation.threads=1"]
 
 
 def read_pipeline(root: Path) -> Section:

@@ -22,9 +22,6 @@ from torch import Tensor
 from latent_atlas.loading import load_folder
 from latent_atlas.models.base import LatentModel
 
-# MLflow asks for type hints as a schema; the verbs take arrays of different shapes.
-warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method.*")
-
 VERBS = ("encode", "decode", "reconstruct", "sample")
 CHUNK = 256
 # Executed by MLflow when the model is loaded: no pickle, so no Python version is frozen into it.
@@ -60,8 +57,9 @@ class Predictor(mlflow.pyfunc.PythonModel):
         """Called once by MLflow."""
         self.model: LatentModel = load_folder(context.artifacts["run"])
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        """See the class. Without type hints: MLflow would take them for a schema, and warn."""
+    # A plain array type: MLflow takes other hints for a schema, and warns of none.
+    def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> np.ndarray:
+        """See the class."""
         return self.answer(model_input, params)
 
     def answer(self, model_input: Any, params: Mapping[str, Any] | None = None) -> NDArray[np.float32]:
