@@ -95,11 +95,12 @@ database: $(BASE)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "$(CURDIR) is not a git clone, and DVC needs one: clone it, or run git init." >&2; exit 1; }
 	@$(PY) -c 'from latent_atlas.training.tracking import initialise; initialise()'
 
+# Two calls of dvc: in one it goes kind of stage by kind of stage, and the first page would come last.
 .PHONY: repro
 repro: database ## install, run what is not up to date, end at the report; with DATA=<path> on your own data
 	@if [ -n "$$TRAINER" ]; then $(PY) pipelines/own.py trainer="$$TRAINER"; fi
 	@if [ -n "$$DATA" ]; then $(PY) pipelines/own.py data="$$DATA" name="$$NAME"; \
-	else .venv/bin/dvc repro report@digits report@core && $(PY) -m latent_atlas.console page=core; fi
+	else .venv/bin/dvc repro report@digits && .venv/bin/dvc repro report@core && $(PY) -m latent_atlas.console page=core; fi
 
 .PHONY: test
 test: $(DEV) ## install what tests need and run them all
