@@ -22,6 +22,7 @@ def main() -> None:
         sys.exit(f"evaluate: no plan/{run}.yaml: is {run} a run of conf/pipeline.yaml? `dvc repro plan` writes it")
     plan = yaml.safe_load(path.read_text(encoding="utf-8"))
     section, train, data = plan["evaluate"], plan["train"], plan["train"]["data"]
+    section["evaluation"]["metrics"] = yaml.safe_load((here / "plan" / section["metrics_file"]).read_text(encoding="utf-8"))
 
     from latent_atlas.data.reader import DataError
     from latent_atlas.evaluation.evaluate import EvaluationError, evaluate

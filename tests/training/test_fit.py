@@ -11,7 +11,7 @@ from stage import MODELS, TRAINER, Stage
 from latent_atlas.building import instantiate
 from latent_atlas.data.datamodule import DataModule
 from latent_atlas.loading import load_folder
-from latent_atlas.training.fit import TrainingError, idle_accelerator, train
+from latent_atlas.training.fit import TrainingError, idle_accelerator, slow_bf16, train
 from latent_atlas.training.module import Fit, autocast_nets, step_seed
 from latent_atlas.training.outputs import whole
 from latent_atlas.training.scratch import BusyError, Scratch, fingerprint
@@ -199,3 +199,11 @@ def test_an_idle_accelerator_is_mentioned():
     assert "make repro TRAINER=gpu" in idle_accelerator("cpu", cuda=True, mps=False)
     assert idle_accelerator("cpu", cuda=False, mps=False) is None
     assert idle_accelerator("cuda", cuda=True, mps=False) is None
+
+
+def test_emulated_bfloat16_is_mentioned(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False, raising=False)
+    assert "32-true" in slow_bf16("cpu")
+    assert slow_bf16("cuda") is None
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True, raising=False)
+    assert slow_bf16("cpu") is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -59,9 +61,20 @@ def plain(config: DictConfig) -> Section:
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
-def sections(root: Path, config: Section, tier: str = "sweep") -> dict[str, Section]:
-    """The sections ``prepare``, ``features``, ``train`` and ``evaluate`` of one composed run."""
+def sections(root: Path, config: Section, tier: str = "sweep", sources: dict[str, Section] | None = None) -> dict[str, Section]:
+    """The sections ``prepare``, ``features``, ``train`` and ``evaluate`` of one composed run.
+
+    ``code`` is a digest of the source files that a stage would import; ``sources`` takes what each digest stands for.
+    """
     check(config)
+
+    def code(stage: str, part: Any) -> str:
+        files = closure(root, [STAGES[stage], *targets(part)], [f"pipelines/{stage}.py"])
+        mark = digest(files)
+        if sources is not None:
+            sources[mark] = files
+        return mark
+
     data, model, evaluation = config["data"], config["model"], config["evaluation"]
     train = {
         "run": config["run"],
@@ -70,7 +83,7 @@ def sections(root: Path, config: Section, tier: str = "sweep") -> dict[str, Sect
         "seed": config["seed"],
         "model": model,
         "trainer": config["trainer"],
-        "code": code(root, "train", model),
+        "code": code("train", model),
         "versions": {name: version(name) for name in VERSIONS},
     }
     extractor = evaluation.get("extractor", {})
@@ -79,19 +92,19 @@ def sections(root: Path, config: Section, tier: str = "sweep") -> dict[str, Sect
         "tier": tier,
         "tracking": config["tracking"],
         "evaluation": {key: value for key, value in evaluation.items() if key != "extractor"},
-        "code": code(root, "evaluate", evaluation),
+        "code": code("evaluate", evaluation),
     }
     return {
-        "prepare": {"name": data["name"], "data": data, "code": code(root, "prepare", data)},
-        "features": {"name": data["name"], "extractor": extractor, "code": code(root, "features", extractor)},
+        "prepare": {"name": data["name"], "data": data, "code": code("prepare", data)},
+        "features": {"name": data["name"], "extractor": extractor, "code": code("features", extractor)},
         "train": train,
         "evaluate": evaluate,
     }
 
 
-def code(root: Path, stage: str, config: Any) -> dict[str, str]:
-    """The hashes of a stage's function, script and of every target of its configuration."""
-    return closure(root, [STAGES[stage], *targets(config)], [f"pipelines/{stage}.py"])
+def digest(content: Any) -> str:
+    """A short hash of plain data, the same for the same content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check(config: Section) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from latent_atlas.planning.closure import closure
-from latent_atlas.planning.compose import STAGES, PlanError, Section, compose, plain, sections
+from latent_atlas.planning.compose import STAGES, PlanError, Section, compose, digest, plain, sections
 
 REQUIRED = {"data": ("source",), "runs": ("data", "model", "needs", "tier", "overrides"), "reports": ("scores",)}
 
@@ -30,16 +27,25 @@ def write_plans(root: Path, out: Path) -> list[str]:
 
 
 def plans(root: Path) -> dict[str, Section]:
-    """File name below ``plan/`` -> its sections."""
+    """File name below ``plan/`` -> its sections.
+
+    DVC copies the sections of a stage into its lock file and compares them each time, so they hold digests where a text is long:
+    ``code/<digest>.yaml`` lists the source files, ``metrics/<digest>.yaml`` the metrics' configuration.
+    """
     pipeline = read_pipeline(root)
     files: dict[str, Section] = {}
+    sources: dict[str, Section] = {}
     for run, entry in pipeline["runs"].items():
-        cut = sections(root, composed(root, run, entry, pipeline["trainer"]), entry["tier"])
+        cut = sections(root, composed(root, run, entry, pipeline["trainer"]), entry["tier"], sources)
+        metrics = cut["evaluate"]["evaluation"]["metrics"]
+        cut["evaluate"]["metrics_file"] = f"metrics/{digest(metrics)}.yaml"
+        cut["evaluate"]["evaluation"]["metrics"] = {name: digest(conf) for name, conf in metrics.items()}
+        files[cut["evaluate"]["metrics_file"]] = metrics
         files[f"{run}.yaml"] = {"train": cut["train"], "evaluate": cut["evaluate"]}
     for name in pipeline["data"]:
         # Any model serves here: a data set's own sections do not depend on it.
         config = plain(compose(root, [f"data={name}", "model=pca", *_budget(root, pipeline["trainer"])]))
-        cut = sections(root, config | {"run": name, "needs": f"data/{name}"})
+        cut = sections(root, config | {"run": name, "needs": f"data/{name}"}, sources=sources)
         files[f"data/{name}.yaml"] = {"prepare": cut["prepare"], "features": cut["features"]}
     for page, entry in pipeline["reports"].items():
         runs = [
@@ -50,8 +56,9 @@ def plans(root: Path) -> dict[str, Section]:
         if not runs:
             raise PlanError(f"conf/pipeline.yaml: reports.{page}: no run has its scores under {entry['scores']}")
         code = closure(root, [STAGES["report"]], ["pipelines/report.py"])
-        files[f"pages/{page}.yaml"] = {"report": {"page": page, "scores": entry["scores"], "runs": runs, "code": code}}
-    return files
+        sources[digest(code)] = code
+        files[f"pages/{page}.yaml"] = {"report": {"page": page, "scores": entry["scores"], "runs": runs, "code": digest(code)}}
+    return files | {f"code/{mark}.yaml": listed for mark, listed in sources.items()}
 
 
 def composed(root: Path, run: str, entry: Section, trainer: str) -> Section:
@@ -104,8 +111,3 @@ def _row(run: str, entry: Section, plan: Section) -> Section:
         "seed": plan["train"]["seed"],
         "evaluate_digest": digest(plan["evaluate"]),
     }
-
-
-def digest(content: Any) -> str:
-    """A short hash of plain data, the same for the same content."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

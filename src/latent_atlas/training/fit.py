@@ -156,6 +156,8 @@ class Job:
         device = lightning.strategy.root_device.type
         if self.trainer["precision"] == "bf16-mixed":
             autocast_nets(model, device, self.frozen)
+            if line := slow_bf16(device):
+                print(line, flush=True)
         watch = Watch(self, lightning)
         module = Fit(model, self.seed, int(self.trainer["log_every"]), self.frozen, watch)
         kept = None if checkpoint is None else torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -301,6 +303,13 @@ def idle_accelerator(used: str, cuda: bool, mps: bool) -> str | None:
     if used != "cpu" or not (cuda or mps):
         return None
     return f"note: training on the CPU beside an idle {'CUDA' if cuda else 'Apple'} GPU; `make repro TRAINER=gpu` uses it"
+
+
+def slow_bf16(device: str) -> str | None:
+    """What to say where bfloat16 is emulated: tens of times slower than float32 on a CPU without AVX-512 or better."""
+    if device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return None
+    return "note: trainer.precision=bf16-mixed on a CPU without bfloat16 instructions is far slower than 32-true"
 
 
 def _tags(section: Section, data: DataModule, mark: str) -> dict[str, str]:

@@ -37,9 +37,12 @@ class Progress:
         return step * 10 // self.total > self._shown * 10 // self.total
 
     def show(self, step: int, loss: float) -> None:
-        """Step, loss and speed."""
+        """Step, loss and speed; while it runs the time that is left, at its end the time that it took."""
         self._shown, self._last = step, time.perf_counter()
-        text = f"{self.title}  {step}/{self.total}  loss {loss:.4g}  {self.rate(step):,.0f} items/s"
+        spent = self._last - self._began
+        left = spent * (self.total - step) / max(step - self._start, 1)
+        clock = f"{duration(left)} left" if step < self.total else f"in {duration(spent)}"
+        text = f"{self.title}  {step}/{self.total}  loss {loss:.4g}  {self.rate(step):,.0f} items/s  {clock}"
         if self.live:
             width = 24
             done = width * step // max(self.total, 1)
@@ -53,3 +56,13 @@ class Progress:
         """A line of its own."""
         self.stream.write(f"{chr(13) + chr(27) + '[2K' if self.live else ''}{self.title}: {text}\n")
         self.stream.flush()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 8 s, 2 min 5 s, 1 h 3 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -14,11 +13,12 @@ import yaml
 from omegaconf import DictConfig
 
 from latent_atlas import workspace
+from latent_atlas.planning.compose import digest
 from latent_atlas.training.scratch import locked
 
 Section = dict[str, Any]
 OWNER = "LATENT_ATLAS_SWEEP"  # the process that lives as long as the sweep: workers inherit it
-ASKS = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
+ASKS = ("--hydra-help", "--cfg", "-c", "--info", "-i")
 
 
 class SweepError(RuntimeError):
@@ -30,6 +30,11 @@ def app(root: Path) -> None:
     import hydra
 
     words = sys.argv[1:]
+    if {"--help", "-h"} & set(words):
+        # Hydra's own help loads every group twice over to list its files.
+        print(options(root / "conf"))
+        sys.argv[1:] = ["--cfg", "job", *(word for word in words if word not in ("--help", "-h", "-m", "--multirun"))]
+        words = sys.argv[1:]
     sweeping = bool({"-m", "--multirun"} & set(words)) and not set(ASKS) & set(words)
     os.environ[OWNER] = str(os.getpid())
     folder = None
@@ -46,6 +51,23 @@ def app(root: Path) -> None:
 
             counts = close_parent(folder)
             print(f"{folder}: " + ", ".join(f"{number} {status.lower()}" for status, number in sorted(counts.items())))
+
+
+def options(conf: Path) -> str:
+    """What the command takes, and every choice under ``conf``, above the configuration that these choices make."""
+    groups: dict[str, list[str]] = {}
+    for path in sorted(conf.rglob("*.yaml")):
+        group = path.relative_to(conf).parent.as_posix()
+        if group not in (".", "evaluation/metric") and not group.startswith("hydra/"):
+            groups.setdefault(group, []).append(path.stem)
+    lines = [f"  {group}={','.join(names)}" for group, names in groups.items()]
+    head = """python pipelines/train.py run=<run of conf/pipeline.yaml>   train what is planned
+python pipelines/train.py [group=choice] [key=value] ...     one job of your own: train and evaluate
+python pipelines/train.py -m model=vae,beta_vae seed=0,1,2    a sweep: one job per combination, compared in MLflow
+  +experiment=<name> lays a study over the rest; hydra/launcher=joblib works on all cores; --hydra-help for Hydra's own options
+
+Groups and their choices:"""
+    return "\n".join([head, *lines, "", "Every key can be set as key=value; with these choices they are:", ""])
 
 
 def _folder(words: list[str]) -> Path:
@@ -143,10 +165,10 @@ def inputs(root: Path, cut: dict[str, Section]) -> tuple[Path, Path]:
     name, lock = cut["prepare"]["name"], _dvc_lock(root)
     data, features = root / "data" / name, root / "features" / name
     if not (_made_from(lock, f"prepare@{name}", "prepare", cut["prepare"]) and (data / "card.json").exists()):
-        data = _once(f"data-{_hash(cut['prepare'])}", lambda out: prepare(cut["prepare"], out), name)
+        data = _once(f"data-{digest(cut['prepare'])}", lambda out: prepare(cut["prepare"], out), name)
     elif _made_from(lock, f"features@{name}", "features", cut["features"]) and (features / "extractor.json").exists():
         return data, features
-    key = _hash([cut["features"], json.loads((data / "card.json").read_text(encoding="utf-8"))["content_hash"]])
+    key = digest([cut["features"], json.loads((data / "card.json").read_text(encoding="utf-8"))["content_hash"]])
     return data, _once(f"features-{key}", lambda out: make_features(cut["features"], data, out), name)
 
 
@@ -178,7 +200,3 @@ def _first_stage(root: Path, section: Section) -> Path | None:
     if not (folder / "model.pt").exists():
         raise SweepError(f"{section['run']} needs the trained {section['needs']}: `dvc repro train@{folder.name}` makes it")
     return folder
-
-
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
