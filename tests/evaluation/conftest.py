@@ -42,6 +42,12 @@ def write_run(folder, data, model="small_vae", name="run"):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """What evaluations keep goes to the test's own directory."""
+    monkeypatch.setenv("LATENT_ATLAS_HOME", str(tmp_path))
+
+
 class Stage:
     """The inputs and outputs of one evaluation in a temporary directory."""
 

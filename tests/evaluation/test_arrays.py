@@ -11,6 +11,8 @@ from latent_atlas.evaluation.rows import evaluation_rows
 from latent_atlas.evaluation.scoring import requirements
 from latent_atlas.metrics.result import NotApplicable
 
+OF_THE_EXTRACTOR = ("features_", "probabilities_", "extract")
+
 
 @pytest.fixture
 def data(tmp_path):
@@ -34,7 +36,10 @@ def test_every_word_of_the_vocabulary_is_given_or_refused_with_a_reason(arrays):
     assert refused == {
         "indices": "the model has no codebook",
         "labels": "needs labels",
-        **dict.fromkeys([name for name in VOCABULARY if name.startswith("features_")], "the data set has no feature extractor"),
+        "labels_train": "needs labels",
+        **dict.fromkeys(
+            [name for name in VOCABULARY if name.startswith(OF_THE_EXTRACTOR)], "the data set has no feature extractor"
+        ),
     }
 
 
@@ -98,3 +103,23 @@ def test_requirements_are_argument_names_less_the_given_ones():
         raise NotImplementedError
 
     assert requirements(metric, {"k": 4}) == {"x": True, "codes": True, "labels": False}
+
+
+def test_importance_weights_average_to_the_bound_and_lie_above_it(arrays):
+    weights = arrays.get("log_weights")
+    assert weights.shape == (30, 64)
+    bound = (arrays.get("log_prob") - arrays.get("posterior").kl).mean()
+    assert float(weights.mean()) == pytest.approx(float(bound), abs=0.5)
+    many = torch.logsumexp(weights, 1) - torch.log(torch.tensor(64.0))
+    assert (many >= weights.mean(1)).all()
+
+
+def test_training_items_are_no_held_out_items(arrays, data):
+    assert not set(arrays.get("batch_train")["index"].tolist()) & set(arrays.rows.tolist())
+    assert torch.equal(arrays.get("codes_train"), arrays.get("encode")(arrays.get("x_train")))
+
+
+def test_noise_on_the_input_moves_codes_more_the_more_there_is(arrays):
+    moved = {sigma: float((codes - arrays.get("codes")).norm()) for sigma, codes in arrays.get("noisy_codes").items()}
+    assert sorted(moved) == [0.05, 0.1, 0.2]
+    assert moved[0.05] < moved[0.1] < moved[0.2]

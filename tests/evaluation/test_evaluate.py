@@ -204,8 +204,9 @@ def test_the_stage_process_never_imports_lightning_and_logs_to_the_run_of_the_tr
         pass
     trained = json.loads((here.model / "train.json").read_text()) | {"mlflow_run_id": training.run_id}
     (here.model / "train.json").write_text(json.dumps(trained))
-    plan = {"train": here.train, "evaluate": here.section | {"tracking": settings}}
-    (tmp_path / "plan").mkdir()
+    plan = {"train": here.train, "evaluate": here.section | {"tracking": settings, "metrics_file": "metrics/all.yaml"}}
+    (tmp_path / "plan/metrics").mkdir(parents=True)
+    (tmp_path / "plan/metrics/all.yaml").write_text(yaml.safe_dump(here.section["evaluation"]["metrics"]))
     (tmp_path / "plan/run.yaml").write_text(yaml.safe_dump(plan))
     (tmp_path / "data").mkdir()
     here.data.rename(tmp_path / "data" / here.data.name)

@@ -5,15 +5,17 @@ A metric's argument names are its requirements. What cannot be had raises ``NotA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from latent_atlas.data.datamodule import DataModule
+from latent_atlas.evaluation.encoded import Encoded, PosteriorArrays, divergence, joined
 from latent_atlas.evaluation.extractors import FeatureSet
+from latent_atlas.evaluation.kept import KEPT, Kept
 from latent_atlas.evaluation.rows import evaluation_rows
 from latent_atlas.metrics.result import NotApplicable
 from latent_atlas.models.base import Batch, LatentModel
@@ -34,29 +36,30 @@ VOCABULARY = {
     "features_other": "(M, f) the same of other real items: what a perfect sampler would reach",
     "features_recon": "(M, f) of the reconstructions of the M held-out items",
     "features_samples": "(M, f) of draws of the model",
+    "features_train": "(M, f) the extractor's features of training items",
+    "probabilities_real": "(M, C) the extractor's class probabilities of the M held-out items",
+    "probabilities_samples": "(M, C) of draws of the model",
     "log_prob": "(N,) log p(x | z) in nats, z one draw of q(z | x)",
+    "log_weights": "(N', K) log p(x | z_k) + log p(z_k) - log q(z_k | x) in nats of K draws z_k of q(z | x)",
+    "draws": "(N, d) coordinates of one draw of q(z | x) for each item",
+    "prior": "(N, d) coordinates of N draws of the prior",
+    "noisy_codes": "sigma -> (N, d) codes of the items under Gaussian noise of that standard deviation",
+    "x_train": "(N, *shape) training items, as many as there are of x where there are",
+    "codes_train": "(N, d) their codes",
+    "recon_train": "(N, *shape) their reconstructions",
+    "factors_train": "(N, K) their factors",
+    "labels_train": "(N,) their classes",
+    "factor_sizes": "K numbers of values; 0 is a continuous factor",
     "encode": "callable x -> codes",
     "decode": "callable codes -> mean",
+    "extract": "callable x -> features",
     "space": "the latent space",
+    "refits": "how often a metric that trains something is fitted anew; 0 and 1 give no interval",
+    "resamples": "of the bootstrap; 0 gives no interval",
+    "seed": "of all noise",
 }
-
-
-@dataclass(frozen=True)
-class PosteriorArrays:
-    """q(z | x) of N items as numbers in nats: the KL to the prior (N,), and per dimension, its mean over items (d,)."""
-
-    kl: Tensor | None
-    kl_per_dimension: Tensor | None
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """One pass of the encoder: modes and draws (N, *latent shape), their KL, codebook entries."""
-
-    mode: Tensor
-    draw: Tensor
-    posterior: PosteriorArrays
-    indices: Tensor | None
+# Numbers from the budget, not arrays: conf/evaluation.
+SETTINGS = {"refits": 0, "resamples": 0, "importance_items": 256, "importance_samples": 64, "noise": (0.05, 0.1, 0.2)}
 
 
 class Arrays:
@@ -69,13 +72,24 @@ class Arrays:
         n_samples: the most held-out items.
         batch_size: of each pass.
         seed: of all noise.
+        settings: the budget's numbers, see ``SETTINGS``.
+        kept: arrays of an earlier evaluation of the same weights, or ``None``.
     """
 
     def __init__(
-        self, model: LatentModel, data: DataModule, features: FeatureSet | None, n_samples: int, batch_size: int, seed: int = 0
+        self,
+        model: LatentModel,
+        data: DataModule,
+        features: FeatureSet | None,
+        n_samples: int,
+        batch_size: int,
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+        kept: Kept | None = None,
     ) -> None:
-        self.model, self.data, self.features = model, data, features
+        self.model, self.data, self.features, self.kept = model, data, features, kept
         self.batch_size, self.seed = batch_size, seed
+        self.settings = {**SETTINGS, **{key: value for key, value in (settings or {}).items() if key in SETTINGS}}
         self.split, self.rows = evaluation_rows(data, n_samples)
         self.batch: Batch = data.take(self.rows)
         self.reference = min(len(self.rows), len(features.real)) if features else min(len(self.rows), data.card["reference_size"])
@@ -85,7 +99,8 @@ class Arrays:
         """The array of that name; what failed once fails again without being computed again."""
         if name not in self._made:
             try:
-                self._made[name] = getattr(self, f"_{name}")()
+                make = getattr(self, f"_{name}")
+                self._made[name] = self.kept.get(name, make) if self.kept and name in KEPT else make()
             except Exception as error:
                 self._made[name] = error
         found = self._made[name]
@@ -96,13 +111,13 @@ class Arrays:
     def provenance(self, names: set[str]) -> dict[str, Any]:
         """Where these arrays came from: what must agree for two scores to be comparable."""
         found: dict[str, Any] = {"split": self.split, "n": len(self.rows)}
-        if names & {"samples", "features_samples", "features_recon", "features_real"}:
+        if names & {"samples", "features_samples", "features_recon", "features_real", "probabilities_samples"}:
             found["n"] = self.reference
-        if self.features and any(name.startswith("features_") for name in names):
+        if self.features and any(name.startswith(("features_", "probabilities_")) or name == "extract" for name in names):
             found |= {"extractor": self.features.name, "hash": self.features.hash}
         if "log_prob" in names:
             found["likelihood"] = self.get("likelihood")
-        if names & {"log_prob", "samples", "features_samples", "posterior"}:
+        if names & {"log_prob", "log_weights", "samples", "features_samples", "posterior", "draws", "noisy_codes", "seed"}:
             found["seed"] = self.seed
         return found
 
@@ -122,9 +137,10 @@ class Arrays:
         found: Callable[..., Any] = getattr(self.model, verb)
         return found
 
-    def condition(self, rows: slice) -> Batch | None:
+    def condition(self, rows: slice, batch: Batch | None = None) -> Batch | None:
         """The batch fields that the model is conditioned on, for some of the rows."""
-        return {name: self.batch[name][rows].to(self.device) for name in self.model.conditions} or None
+        batch = self.batch if batch is None else batch
+        return {name: batch[name][rows].to(self.device) for name in self.model.conditions} or None
 
     def blocks(self, n: int) -> Iterator[slice]:
         """Slices of at most ``batch_size``."""
@@ -137,19 +153,24 @@ class Arrays:
         return self.batch[self.data.spec.observation]
 
     def _encoded(self) -> Encoded:
-        encode, noise = self.need("encode"), self.noise(1)
-        x = self.get("x")
+        return self._pass(self.get("x"), self.batch, self.noise(1))
+
+    def _pass(self, x: Tensor, batch: Batch, noise: Generator) -> Encoded:
+        encode = self.need("encode")
         parts = []
         for rows in self.blocks(len(x)):
-            q: Posterior = encode(x[rows].to(self.device), self.condition(rows))
-            parts.append((q.mode, q.sample(noise), *_divergence(q, self.model, noise), getattr(q, "indices", None)))
-        mode, draw, kl, each, indices = (_joined([part[k] for part in parts]) for k in range(5))
+            q: Posterior = encode(x[rows].to(self.device), self.condition(rows, batch))
+            parts.append((q.mode, q.sample(noise), *divergence(q, self.model, noise), getattr(q, "indices", None)))
+        mode, draw, kl, each, indices = (joined([part[k] for part in parts]) for k in range(5))
         assert mode is not None
         assert draw is not None
         return Encoded(mode, draw, PosteriorArrays(kl, None if each is None else each.double().mean(0)), indices)
 
     def _codes(self) -> Tensor:
-        return self.model.space.coordinates(self.get("encoded").mode.to(self.device)).cpu()
+        return self._coordinates(self.get("encoded"))
+
+    def _coordinates(self, encoded: Encoded) -> Tensor:
+        return self.model.space.coordinates(encoded.mode.to(self.device)).cpu()
 
     def _posterior(self) -> PosteriorArrays:
         return self.get("encoded").posterior
@@ -161,8 +182,94 @@ class Arrays:
         return found
 
     def _recon(self) -> Tensor:
-        decode, z = self.need("decode"), self.get("encoded").mode
-        return torch.cat([decode(z[rows].to(self.device), self.condition(rows)).mean.cpu() for rows in self.blocks(len(z))])
+        return self._decoded(self.get("encoded").mode, self.batch)
+
+    def _decoded(self, z: Tensor, batch: Batch) -> Tensor:
+        decode = self.need("decode")
+        return torch.cat([decode(z[rows].to(self.device), self.condition(rows, batch)).mean.cpu() for rows in self.blocks(len(z))])
+
+    def _draws(self) -> Tensor:
+        return self.model.space.coordinates(self.get("encoded").draw.to(self.device)).cpu()
+
+    def _prior(self) -> Tensor:
+        return self.model.space.coordinates(self.model.space.sample(len(self.rows), self.noise(3))).cpu()
+
+    def _log_weights(self) -> Tensor:
+        """Importance weights of the first items; each item sees K draws at once."""
+        encode, decode, space, noise = self.need("encode"), self.need("decode"), self.model.space, self.noise(4)
+        items, draws = int(self.settings["importance_items"]), int(self.settings["importance_samples"])
+        x, found = self.get("x")[:items], []
+        for k in range(0, len(x), max(1, self.batch_size // draws)):
+            rows = slice(k, k + max(1, self.batch_size // draws))
+            several = x[rows].repeat_interleave(draws, 0).to(self.device)
+            condition = self.condition(rows)
+            condition = {name: value.repeat_interleave(draws, 0) for name, value in condition.items()} if condition else None
+            q: Posterior = encode(several, condition)
+            if not hasattr(q, "log_prob"):
+                raise NotApplicable("the code is a point, not a distribution: there are no importance weights")
+            z = q.sample(noise)
+            likelihood = decode(z, condition)
+            if not hasattr(likelihood, "log_prob"):
+                raise NotApplicable("the model's decoder has no likelihood")
+            weights = likelihood.log_prob(several).double() + space.log_prob(z).double() - q.log_prob(z).double()
+            found.append(weights.reshape(-1, draws).cpu())
+        return torch.cat(found)
+
+    def _noisy_codes(self) -> dict[float, Tensor]:
+        x, noise = self.get("x"), torch.Generator().manual_seed(self.seed * 1000 + 5)
+        if not x.is_floating_point():
+            raise NotApplicable(f"{self.data.spec.x.kind} cannot have Gaussian noise")
+        found = {}
+        for sigma in self.settings["noise"]:
+            shaken = x + float(sigma) * torch.randn(x.shape, generator=noise)
+            shaken = shaken.clamp(0, 1) if self.data.spec.x.kind == "image" else shaken
+            found[float(sigma)] = self._coordinates(self._pass(shaken, self.batch, self.noise(6)))
+        return found
+
+    # Training items: the first of one fixed shuffle, so that a smaller number lies in a larger.
+
+    def _batch_train(self) -> Batch:
+        rows = self.data.rows("train")
+        if self.split == "train" or not len(rows):
+            raise NotApplicable("there are no training items beside those that are scored")
+        return self.data.take(np.random.default_rng(3).permutation(rows)[: len(self.rows)])
+
+    def _x_train(self) -> Tensor:
+        found: Tensor = self.get("batch_train")[self.data.spec.observation]
+        return found
+
+    def _encoded_train(self) -> Encoded:
+        return self._pass(self.get("x_train"), self.get("batch_train"), self.noise(7))
+
+    def _codes_train(self) -> Tensor:
+        return self._coordinates(self.get("encoded_train"))
+
+    def _recon_train(self) -> Tensor:
+        return self._decoded(self.get("encoded_train").mode, self.get("batch_train"))
+
+    def _factors_train(self) -> Tensor:
+        self.get("factors")
+        found: Tensor = self.get("batch_train")[str(self.data.spec.first("factors"))]
+        return found
+
+    def _labels_train(self) -> Tensor:
+        self.get("labels")
+        found: Tensor = self.get("batch_train")[str(self.data.spec.first("class"))]
+        return found
+
+    def _factor_sizes(self) -> tuple[int, ...]:
+        self.get("factors")
+        field = self.data.spec.fields[str(self.data.spec.first("factors"))]
+        return tuple(field.size) if isinstance(field.size, tuple) else (int(field.size or 0),) * field.shape[0]
+
+    def _refits(self) -> int:
+        return int(self.settings["refits"])
+
+    def _resamples(self) -> int:
+        return int(self.settings["resamples"])
+
+    def _seed(self) -> int:
+        return self.seed
 
     def _log_prob(self) -> Tensor:
         decode, z, x = self.need("decode"), self.get("encoded").draw, self.get("x")
@@ -220,6 +327,20 @@ class Arrays:
     def _features_samples(self) -> Tensor:
         return self.get("extractor").extract(self.get("samples"))
 
+    def _features_train(self) -> Tensor:
+        found: Tensor | None = getattr(self.get("extractor"), "train", None)
+        return found if found is not None else self.get("extractor").extract(self.get("x_train"))
+
+    def _probabilities_real(self) -> Tensor:
+        return self.get("extractor").probabilities(self.get("x")[: self.reference])
+
+    def _probabilities_samples(self) -> Tensor:
+        return self.get("extractor").probabilities(self.get("samples"))
+
+    def _extract(self) -> Callable[[Tensor], Tensor]:
+        found: Callable[[Tensor], Tensor] = self.get("extractor").extract
+        return found
+
     def _encode(self) -> Callable[[Tensor], Tensor]:
         encode, space = self.need("encode"), self.model.space
         return lambda x: space.coordinates(encode(x.to(self.device)).mode).cpu()
@@ -230,14 +351,3 @@ class Arrays:
 
     def _space(self) -> Any:
         return self.model.space
-
-
-def _divergence(q: Posterior, model: LatentModel, noise: Generator) -> tuple[Tensor | None, Tensor | None]:
-    """KL to the prior per item (B,) and per dimension (B, d), ``None`` where the posterior has none."""
-    kl = q.kl(model.space, noise) if hasattr(q, "kl") else None
-    return kl, q.kl_per_dimension() if hasattr(q, "kl_per_dimension") else None
-
-
-def _joined(parts: list[Tensor | None]) -> Tensor | None:
-    present = [part.cpu() for part in parts if part is not None]
-    return torch.cat(present) if len(present) == len(parts) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -12,11 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_atlas import workspace
 from latent_atlas.data.datamodule import DataModule
 from latent_atlas.data.store import replacing
+from latent_atlas.evaluation import arrays as arrays_module
+from latent_atlas.evaluation import encoded as encoded_module
+from latent_atlas.evaluation import extractors as extractors_module
 from latent_atlas.evaluation import pictures
-from latent_atlas.evaluation.arrays import Arrays
-from latent_atlas.evaluation.extractors import load_features
+from latent_atlas.evaluation.arrays import SETTINGS, Arrays
+from latent_atlas.evaluation.extractors import FeatureSet, load_features
+from latent_atlas.evaluation.kept import Kept
+from latent_atlas.evaluation.references import References
 from latent_atlas.evaluation.scoring import Score, score
 from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.evaluation.verdict import headline, traversal_order, verdict
@@ -67,10 +74,14 @@ def _evaluate(
     trained = json.loads((folder / "train.json").read_text(encoding="utf-8"))
     model = load_folder(folder).to(device(train_section.get("trainer", {}).get("accelerator", "cpu")))
     module = DataModule(data, resident=False)
-    arrays = Arrays(
-        model, module, load_features(features, module.spec.x), conf["n_samples"], conf["batch_size"], conf.get("seed", 0)
+    extractor = load_features(features, module.spec.x)
+    kept = Kept(workspace.work() / "arrays" / train_section["run"], mark(train_section, trained, module, extractor, conf))
+    arrays = Arrays(model, module, extractor, conf["n_samples"], conf["batch_size"], conf.get("seed", 0), conf, kept)
+    width = model.space.dimensions if "encode" in model.verbs() else None
+    references = References(arrays, width, features.parent / ".floors", str(section.get("code", "")))
+    found = dict(
+        score(metric, arrays, conf["name"], conf.get("protocol", "atlas"), references) for metric in conf["metrics"].values()
     )
-    found = dict(score(metric, arrays, conf["name"]) for metric in conf["metrics"].values())
     ok = {key: entry["value"] for key, entry in found.items() if entry["status"] == "ok"}
     if not ok:
         reasons = "; ".join(f"{key}: {entry['reason']}" for key, entry in found.items())
@@ -92,6 +103,19 @@ def _evaluate(
     write_json(dict(sorted(ok.items())), scores)
     log(section, trained, result, out)
     return result
+
+
+def mark(
+    train_section: Section, trained: Mapping[str, Any], data: DataModule, features: FeatureSet, conf: Mapping[str, Any]
+) -> str:
+    """What the arrays of an evaluation depend on: weights, the model's code, items, extractor and noise; not the metrics."""
+    numbers = {key: conf.get(key) for key in ("n_samples", "batch_size", "seed", *SETTINGS) if key not in ("refits", "resamples")}
+    sources = [Path(module.__file__ or "").read_bytes() for module in (arrays_module, encoded_module, extractors_module)]
+    parts = [trained["sha256"], train_section.get("code"), data.card["content_hash"], features.hash, numbers]
+    found = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+    for source in sources:
+        found.update(source)
+    return found.hexdigest()[:16]
 
 
 def device(accelerator: str) -> torch.device:
@@ -124,6 +148,8 @@ def report(
         "tier": section.get("tier", "own"),
         "seed": train_section["seed"],
         "mlflow_run_id": trained.get("mlflow_run_id"),
+        "budget": section["evaluation"]["name"],
+        "protocol": section["evaluation"].get("protocol", "atlas"),
         "split": arrays.split,
         "n": len(arrays.rows),
         "witnesses": arrays.data.witnesses()["index"].tolist(),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from latent_atlas.building import locate
 from latent_atlas.evaluation.arrays import VOCABULARY, Arrays
+from latent_atlas.evaluation.references import TITLES, References
 from latent_atlas.metrics.result import Measured, NotApplicable
 
 BUDGETS = ("quick", "standard", "full")
@@ -16,20 +18,68 @@ PLURALS = {"class": "classes", "sequence": "sequences", "image": "images", "vect
 Score = dict[str, Any]
 
 
-def score(conf: Mapping[str, Any], arrays: Arrays, budget: str = "full") -> tuple[str, Score]:
+def score(
+    conf: Mapping[str, Any], arrays: Arrays, budget: str = "full", protocol: str = "atlas", references: References | None = None
+) -> tuple[str, Score]:
     """Runs one metric: its key and its entry in evaluation.json. Never raises: a metric that does is marked failed."""
     provenance: dict[str, Any] = {}
     try:
         function = locate(conf["_target_"])
+        conf = by_protocol(conf, protocol)
         wanted = requirements(function, conf.get("arguments") or {})
-        provenance = arrays.provenance(set(wanted))
+        provenance = arrays.provenance(set(wanted)) | {"protocol": protocol}
         refuse(conf, arrays.data.spec.x.kind, budget)
-        measured = call(function, wanted, conf.get("arguments") or {}, arrays)
-        return entry(conf, {**provenance, **measured.provenance}, measured)
+        compute = functools.partial(call, function, wanted, conf.get("arguments") or {})
+        measured = compute(arrays)
+        key, found = entry(conf, {**provenance, **measured.provenance}, measured)
+        found["interval_by"] = interval_by(found, wanted, arrays)
+        if references is not None:
+            found |= bounds(
+                conf, found, wanted, references, lambda given: call(function, wanted, conf.get("arguments") or {}, given)
+            )
+        return key, found
     except NotApplicable as error:
         return entry(conf, provenance, status="not applicable", reason=str(error))
     except Exception as error:  # whatever a metric raises is its own fault alone
         return entry(conf, provenance, status="failed", reason=f"{type(error).__name__}: {error}")
+
+
+def by_protocol(conf: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:
+    """The metric's configuration with the arguments of that protocol."""
+    if protocol == "atlas":
+        return conf
+    own = conf.get("reference")
+    if own is None or own is False:
+        raise NotApplicable("no reference package defines it: protocol atlas alone has it")
+    return {**conf, "arguments": {**(conf.get("arguments") or {}), **own}}
+
+
+def interval_by(found: Score, wanted: Mapping[str, bool], arrays: Arrays) -> str | None:
+    """Where the interval came from."""
+    if found["interval"] is None:
+        return None
+    if "refits" in wanted and arrays.get("refits") > 1:
+        return f"{arrays.get('refits')} refits"
+    return f"bootstrap, {arrays.get('resamples')} resamples" if "resamples" in wanted else "normal, over items"
+
+
+def bounds(
+    conf: Mapping[str, Any], found: Score, wanted: Mapping[str, bool], references: References, compute: Callable[[Any], Measured]
+) -> Score:
+    """Floor, ceiling and further references: the metric's own where its configuration names no stand-in."""
+    result: Score = {"floor_by": conf.get("floor_is"), "ceiling_by": conf.get("ceiling_is"), "references": {}}
+    for side in ("floor", "ceiling"):
+        name = conf.get(side)
+        value = references.value(name, conf, wanted, lambda given: compute(given).value) if name else None
+        if value is not None:
+            result |= {side: _finite(value), f"{side}_by": TITLES[str(name)]}
+        elif found[side] is None:
+            result[f"{side}_by"] = None
+    for name in conf.get("references") or []:
+        value = references.value(name, conf, wanted, lambda given: compute(given).value)
+        if value is not None:
+            result["references"][TITLES[name]] = _finite(value)
+    return result
 
 
 def requirements(function: Any, arguments: Mapping[str, Any]) -> dict[str, bool]:
@@ -54,7 +104,7 @@ def refuse(conf: Mapping[str, Any], kind: str, budget: str) -> None:
         raise NotApplicable(f"left out at budget {budget}: it runs from {conf['budget']} on")
 
 
-def call(function: Any, wanted: Mapping[str, bool], arguments: Mapping[str, Any], arrays: Arrays) -> Measured:
+def call(function: Any, wanted: Mapping[str, bool], arguments: Mapping[str, Any], arrays: Any) -> Measured:
     """The metric's value; a plain number is one without an interval."""
     given = {}
     for name, insists in wanted.items():
@@ -96,6 +146,10 @@ def entry(
         "interval": [float(bound) for bound in interval] if interval and all(map(math.isfinite, interval)) else None,
         "floor": _finite(measured.floor) if measured else None,
         "ceiling": _finite(measured.ceiling) if measured else None,
+        "interval_by": None,
+        "floor_by": None,
+        "ceiling_by": None,
+        "references": {},
         "provenance": plain(provenance),
         "parts": plain(measured.parts) if measured else {},
     }

@@ -1,0 +1,41 @@
+"""What one pass of an encoder leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from latent_atlas.models.base import LatentModel
+from latent_atlas.models.posteriors import Posterior
+
+
+@dataclass(frozen=True)
+class PosteriorArrays:
+    """q(z | x) of N items as numbers in nats: the KL to the prior (N,), and per dimension, its mean over items (d,)."""
+
+    kl: Tensor | None
+    kl_per_dimension: Tensor | None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One pass of the encoder: modes and draws (N, *latent shape), their KL, codebook entries."""
+
+    mode: Tensor
+    draw: Tensor
+    posterior: PosteriorArrays
+    indices: Tensor | None
+
+
+def divergence(q: Posterior, model: LatentModel, noise: Generator) -> tuple[Tensor | None, Tensor | None]:
+    """KL to the prior per item (B,) and per dimension (B, d), ``None`` where the posterior has none."""
+    kl = q.kl(model.space, noise) if hasattr(q, "kl") else None
+    return kl, q.kl_per_dimension() if hasattr(q, "kl_per_dimension") else None
+
+
+def joined(parts: list[Tensor | None]) -> Tensor | None:
+    """The blocks as one CPU tensor; ``None`` where a block has none."""
+    present = [part.cpu() for part in parts if part is not None]
+    return torch.cat(present) if len(present) == len(parts) else None
