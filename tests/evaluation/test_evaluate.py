@@ -8,8 +8,9 @@ import pytest
 import torch
 import yaml
 
-from latent_atlas.evaluation.evaluate import EvaluationError, description, write_json
+from latent_atlas.evaluation.evaluate import EvaluationError, write_json
 from latent_atlas.evaluation.extractors import FeatureError
+from latent_atlas.evaluation.table import description
 from latent_atlas.loading import LoadError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +75,7 @@ def test_other_modalities_pass_without_an_image_anywhere(stage, kind, model):
     assert found.result["headline"]["steer"] is None
     assert found.result["headline_reasons"]["steer"] == "needs factors"
     assert found.result["headline"]["generate"].startswith("fid_domain_")
-    assert {path.name for path in here.out.iterdir()} == {"evaluation.json", "latents.npz"}
+    assert {path.name for path in here.out.iterdir()} == {"evaluation.json", "latents.npz", "scores.html"}
 
 
 def test_small_images_have_no_ssim_and_say_why(stage):
@@ -187,9 +188,19 @@ def test_json_with_a_nan_is_an_error_and_leaves_the_old_file(tmp_path):
 
 def test_the_description_has_a_row_for_each_use(stage):
     text = description(stage(kind="vector", n=100, labels=True).run().result)
-    assert "| steer | – | needs factors |" in text
+    assert "| steer | – | | | | needs factors |" in text
     assert "| find |" in text
     assert "Label of the neighbours" in text
+
+
+def test_a_page_for_mlflow_has_every_score_or_its_reason(stage):
+    here = stage(kind="vector", n=100, labels=True)
+    found = here.run()
+    text = (here.out / "scores.html").read_text(encoding="utf-8")
+    for entry in found.scores.values():
+        assert entry["title"] in text
+        assert entry["reason"] is None or entry["reason"] in text
+    assert "random encoder" in text
 
 
 @pytest.mark.slow

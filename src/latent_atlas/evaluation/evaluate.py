@@ -25,6 +25,7 @@ from latent_atlas.evaluation.extractors import FeatureSet, load_features
 from latent_atlas.evaluation.kept import Kept
 from latent_atlas.evaluation.references import References
 from latent_atlas.evaluation.scoring import Score, score
+from latent_atlas.evaluation.table import description, page
 from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.evaluation.verdict import headline, traversal_order, verdict
 from latent_atlas.loading import load_folder
@@ -97,6 +98,7 @@ def _evaluate(
     }
     with replacing(out) as fresh:
         write_json(result, fresh / "evaluation.json")
+        (fresh / "scores.html").write_text(page(result), encoding="utf-8")
         np.savez(fresh / "latents.npz", **latents(arrays, codes, kl))  # type: ignore[arg-type]
         if module.spec.x.kind == "image":
             pictures.save(pictures.draw(model.cpu(), module.witnesses(), codes, order, arrays.seed), fresh)
@@ -189,14 +191,4 @@ def log(section: Section, trained: Mapping[str, Any], result: Mapping[str, Any],
         tracker.scores(shown | {f"score/{key}": value for key, value in values.items()})
         tracker.describe(description(result))
         tracker.pictures(sorted(out.glob("*.png")))
-        tracker.pictures([out / "evaluation.json"], "evaluation")
-
-
-def description(result: Mapping[str, Any]) -> str:
-    """Markdown: the verdict and what each use says."""
-    rows = []
-    for use, key in result["headline"].items():
-        entry = result["scores"].get(key)
-        said = f"{entry['value']:.4g} {entry['unit']} | {entry['title']}" if entry else f"– | {result['headline_reasons'][use]}"
-        rows.append(f"| {use} | {said} |")
-    return "\n".join([result["verdict"], "", "| for | value | by |", "|---|---|---|", *rows])
+        tracker.pictures([out / "evaluation.json", out / "scores.html"], "evaluation")
