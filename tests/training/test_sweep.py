@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -37,6 +38,28 @@ def test_two_workers_one_of_which_fails(home):
     assert "trainer.precision is 'wrong'" in children["1"].data.tags["error"]
     assert "score/mse" in children["0"].data.metrics
     assert api.get_run(parent).data.tags["jobs_failed"] == "1"
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on_where_it_was_when_it_is_run_again(home):
+    stage = Stage(home)
+    words = ["-m", "model=vae", "seed=0,1", *SMALL, "trainer.steps=600", "trainer.checkpoint_every=20", "hydra.sweep.dir=multirun/a"]
+    command = [sys.executable, str(ROOT / "pipelines/train.py"), *words]
+    killed = subprocess.Popen(command, cwd=home, env=stage.env(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    while not list((home / "work/runs").glob("*/last.ckpt")):
+        assert killed.poll() is None, killed.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    again = subprocess.run(command, cwd=home, env=stage.env(), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("RESUME at step") == 1
+    assert "multirun/a: 2 finished" in again.stdout
+    api = tracking.client()
+    runs = [run for run in api.search_runs([tracking.experiment_id(api)]) if run.info.status == "RUNNING"]
+    assert not runs
 
 
 def test_what_the_pipeline_made_is_used_only_if_made_from_the_same_section(tmp_path, monkeypatch):
