@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,15 +81,32 @@ def knn_factors(codes: Tensor, factors: Tensor, factor_names: Sequence[str] | No
 def trustworthiness(x: Tensor, codes: Tensor, k: int = 10, limit: int = 2000) -> Measured:
     """Are neighbours in the codes neighbours in the data? 1 − 2 / (N k (2N − 3k − 1)) · Σ (rank − k)+ (Venna & Kaski 2001).
 
-    Ranks are of Euclidean distances between observations; the first ``limit`` items are used, since the cost grows with N².
+    Ranks are of Euclidean distances between observations; the first ``limit`` items are used, since the cost grows with N². The
+    floor is that of the same codes dealt to the wrong items.
     """
-    data, z = centred(x[:limit].flatten(1)), codes[:limit]
-    n = len(z)
+    return _ranked(x[:limit].flatten(1), codes[:limit], k)
+
+
+def continuity(x: Tensor, codes: Tensor, k: int = 10, limit: int = 2000) -> Measured:
+    """Are neighbours in the data neighbours in the codes? ``trustworthiness`` with the two sides exchanged (Venna & Kaski 2001)."""
+    return _ranked(codes[:limit], x[:limit].flatten(1), k)
+
+
+def _ranked(ranked: Tensor, chosen: Tensor, k: int) -> Measured:
+    """How low the k nearest by ``chosen`` (N, a) stand in the order by ``ranked`` (N, b)."""
+    n = len(chosen)
     if 2 * n <= 3 * k + 1:
         raise NotApplicable(f"{n} items are too few for {k} neighbours")
-    neighbours = nearest(z, k)
-    distances = torch.cdist(data, data, compute_mode=PRODUCTS)
+    neighbours, rows = nearest(chosen, k), centred(ranked)
+    distances = torch.cdist(rows, rows, compute_mode=PRODUCTS)
     distances.fill_diagonal_(-1.0)  # itself has rank 0, also among duplicates
-    ranks = distances.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
-    excess = (ranks.gather(1, neighbours) - k).clamp(min=0).sum(1).double()
-    return mean_of(1 - excess * 2 / (k * (2 * n - 3 * k - 1)), k=k)
+    order = distances.argsort(dim=1, stable=True)
+    ranks = torch.empty_like(order).scatter_(1, order, torch.arange(n).expand(n, n))
+    dealt = torch.from_numpy(np.random.default_rng(0).permutation(n))
+    wrong = torch.empty_like(neighbours)
+    wrong[dealt] = dealt[neighbours]
+
+    def scores(found: Tensor) -> Tensor:
+        return 1 - (ranks.gather(1, found) - k).clamp(min=0).sum(1).double() * 2 / (k * (2 * n - 3 * k - 1))
+
+    return mean_of(scores(neighbours), floor=float(scores(wrong).mean()), k=k)
