@@ -35,6 +35,7 @@ def test_every_word_of_the_vocabulary_is_given_or_refused_with_a_reason(arrays):
             refused[name] = str(reason)
     assert refused == {
         "indices": "the model has no codebook",
+        "codebook_size": "the model has no codebook",
         "labels": "needs labels",
         "labels_train": "needs labels",
         **dict.fromkeys(
@@ -123,3 +124,13 @@ def test_noise_on_the_input_moves_codes_more_the_more_there_is(arrays):
     moved = {sigma: float((codes - arrays.get("codes")).norm()) for sigma, codes in arrays.get("noisy_codes").items()}
     assert sorted(moved) == [0.05, 0.1, 0.2]
     assert moved[0.05] < moved[0.1] < moved[0.2]
+
+
+def test_each_draw_meets_the_density_of_every_posterior(arrays):
+    found, encoded = arrays.get("posterior_log_density"), arrays.get("encoded")
+    assert found.shape == (len(arrays.rows),) * 2
+    with torch.no_grad():
+        q = arrays.model.encode(arrays.get("x"))
+        for i, j in ((0, 0), (0, 3), (5, 2)):
+            expected = q.log_prob(encoded.draw[i].expand_as(encoded.draw))[j]
+            assert float(found[i, j]) == pytest.approx(float(expected), abs=1e-4)

@@ -27,7 +27,9 @@ VOCABULARY = {
     "recon": "(N, *shape) the decoder's mean at the posterior's mode (tokens: probabilities)",
     "codes": "(N, d) coordinates of the posterior's mode",
     "posterior": "PosteriorArrays: kl (N,) and kl_per_dimension (d,) in nats, None where there are none",
+    "posterior_log_density": "(N', N') log q(z_i | x_j) in nats of one draw of each of N' posteriors, N' at most 1,000",
     "indices": "(N, ...) codebook entries",
+    "codebook_size": "how many entries the codebook has",
     "factors": "(N, K) ground-truth factors",
     "factor_names": "K names",
     "labels": "(N,) classes",
@@ -60,6 +62,12 @@ VOCABULARY = {
 }
 # Numbers from the budget, not arrays: conf/evaluation.
 SETTINGS = {"refits": 0, "resamples": 0, "importance_items": 256, "importance_samples": 64, "noise": (0.05, 0.1, 0.2)}
+
+# Words that depend on the seed.
+DRAWN = frozenset({
+    "log_prob", "log_weights", "samples", "features_samples", "posterior", "posterior_log_density", "draws", "noisy_codes", "seed",
+})  # fmt: skip
+DENSITIES = 1000  # posteriors that are held against each other's draws
 
 
 class Arrays:
@@ -117,7 +125,7 @@ class Arrays:
             found |= {"extractor": self.features.name, "hash": self.features.hash}
         if "log_prob" in names:
             found["likelihood"] = self.get("likelihood")
-        if names & {"log_prob", "log_weights", "samples", "features_samples", "posterior", "draws", "noisy_codes", "seed"}:
+        if names & DRAWN:
             found["seed"] = self.seed
         return found
 
@@ -174,6 +182,23 @@ class Arrays:
 
     def _posterior(self) -> PosteriorArrays:
         return self.get("encoded").posterior
+
+    def _posterior_log_density(self) -> Tensor:
+        n = min(len(self.rows), DENSITIES)
+        z = self.get("encoded").draw[:n].to(self.device)
+        q = self.need("encode")(self.get("x")[:n].to(self.device), self.condition(slice(0, n)))
+        if not hasattr(q, "log_prob"):
+            raise NotApplicable("the code is a point, not a distribution: it has no density")
+        # Turned by k, draw i meets posterior i - k: every posterior needs to know its density at one point a time, and no more.
+        turned = torch.stack([q.log_prob(z.roll(k, 0)).double().cpu() for k in range(n)])
+        place = torch.arange(n)
+        return turned[(place[None] - place[:, None]) % n, place[None]]
+
+    def _codebook_size(self) -> int:
+        found = getattr(self.model, "codebook_size", None)
+        if found is None:
+            raise NotApplicable("the model has no codebook")
+        return int(found)
 
     def _indices(self) -> Tensor:
         found = self.get("encoded").indices

@@ -22,8 +22,9 @@ from latent_atlas.metrics.result import NotApplicable
 
 # What only a model can give: a stand-in must replace each such word that a metric insists on.
 OF_THE_MODEL = frozenset({
-    "recon", "codes", "posterior", "indices", "samples", "features_recon", "features_samples", "probabilities_samples", "log_prob",
-    "log_weights", "draws", "prior", "noisy_codes", "codes_train", "recon_train", "encode", "decode", "space",
+    "recon", "codes", "posterior", "posterior_log_density", "indices", "codebook_size", "samples", "features_recon",
+    "features_samples", "probabilities_samples", "log_prob", "log_weights", "draws", "prior", "noisy_codes",
+    "codes_train", "recon_train", "encode", "decode", "space",
 })  # fmt: skip
 TITLES = {
     "random_encoder": "random encoder",
