@@ -1,0 +1,260 @@
+"""The fixed ladder of probes: how much of what is known about an item can be read from its code, by how strong a reader.
+
+k nearest neighbours, softmax regression, and a perceptron with one hidden layer of 64; always the same, whatever the model. Targets
+are the classes and every factor; a factor of more than ``BINS`` values is cut into tenths of equal mass, so all is accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latent_atlas.metrics.intervals import refitted
+from latent_atlas.metrics.neighbours import PRODUCTS
+from latent_atlas.metrics.result import Measured, NotApplicable, TooFewSamples
+
+BINS = 10
+WIDEST = 64  # dimensions: wider codes, such as raw pixels, are read through their principal components
+SUBSET = 0.8  # of the training items in each refit
+HIDDEN, EPOCHS, BATCH, RATE, DECAY = 64, 40, 128, 3e-3, 1e-4
+MISSING = -1
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be read: the class of each training item (M,) and of each held-out item (N,), ``MISSING`` where unknown."""
+
+    name: str
+    train: Tensor
+    test: Tensor
+
+    @property
+    def size(self) -> int:
+        """The number of classes."""
+        return int(max(self.train.max(), self.test.max())) + 1
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of always answering the commonest class of the training items."""
+        known = self.test[self.test != MISSING]
+        return float((known == torch.bincount(self.train[self.train != MISSING]).argmax()).double().mean())
+
+
+Reader = Callable[[Tensor, list[Target], NDArray[np.int64], Sequence[Tensor], int], list[list[Tensor]]]
+
+
+def probe(
+    codes: Tensor,
+    codes_train: Tensor | None = None,
+    labels: Tensor | None = None,
+    labels_train: Tensor | None = None,
+    factors: Tensor | None = None,
+    factors_train: Tensor | None = None,
+    factor_names: Sequence[str] | None = None,
+    ladder: str = "linear",
+    limit: int = 5000,
+    refits: int = 0,
+    seed: int = 0,
+) -> Measured:
+    """Accuracy of one rung of the ladder on held-out items, mean over targets; the floor always answers the commonest class.
+
+    The probe learns from training items; without them from one half of the held-out ones, and reads the other. Codes are
+    standardised over what it learns from. With refits each learns from another 80 % and reads a resample of the held-out items;
+    value and interval are those of the refits.
+
+    Args:
+        codes: (N, d) of held-out items.
+        codes_train: (M, d) of training items.
+        labels: (N,) int64; a negative one is missing.
+        labels_train: (M,) of the training items.
+        factors: (N, K); NaN is missing.
+        factors_train: (M, K) of the training items.
+        factor_names: K names.
+        ladder: ``knn``, ``linear`` or ``mlp``.
+        limit: the most items that are learned from, and that are read.
+        refits: fits; fewer than 2 give one fit on everything and no interval.
+        seed: of subsets and initial weights.
+
+    Raises:
+        NotApplicable: neither labels nor factors that vary.
+        TooFewSamples: fewer than 20 items to learn from.
+    """
+    train, test, targets = prepared(codes, codes_train, labels, labels_train, factors, factors_train, factor_names, limit, seed)
+    runs, rng = [], np.random.default_rng(seed)
+    for fit in range(refits if refits > 1 else 1):
+        rows = rng.permutation(len(train))[: round(SUBSET * len(train))] if refits > 1 else np.arange(len(train))
+        picks = torch.from_numpy(rng.integers(0, len(test), len(test)) if refits > 1 else np.arange(len(test)))
+        answers = READERS[ladder](train, targets, rows, [test], seed + fit)[0]
+        runs.append([accuracy(found[picks], target.test[picks]) for found, target in zip(answers, targets, strict=True)])
+    value, interval = refitted([float(np.mean(run)) for run in runs])
+    each = np.mean(runs, axis=0)
+    parts: dict[str, Any] = {"accuracy": {target.name: float(score) for target, score in zip(targets, each, strict=True)}}
+    parts["chance"] = {target.name: target.chance for target in targets}
+    provenance = {"n": len(test), "trained_on": len(train), "estimator": ESTIMATORS[ladder], "refits": refits}
+    return Measured(value, interval, float(np.mean(list(parts["chance"].values()))), provenance=provenance, parts=parts)
+
+
+def prepared(
+    codes: Tensor,
+    codes_train: Tensor | None,
+    labels: Tensor | None,
+    labels_train: Tensor | None,
+    factors: Tensor | None,
+    factors_train: Tensor | None,
+    factor_names: Sequence[str] | None,
+    limit: int,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor, list[Target]]:
+    """The codes to learn from and to read, standardised, and the targets that vary."""
+    beside = (labels is None or labels_train is not None) and (factors is None or factors_train is not None)
+    if codes_train is not None and beside:
+        train, test = codes_train[:limit], codes[:limit]
+    else:
+        order = torch.from_numpy(np.random.default_rng(seed).permutation(len(codes)))
+        first, second = order[: len(order) // 2][:limit], order[len(order) // 2 :][:limit]
+        train, test = codes[first], codes[second]
+        labels_train, labels = (None, None) if labels is None else (labels[first], labels[second])
+        factors_train, factors = (None, None) if factors is None else (factors[first], factors[second])
+    if len(train) < 20:
+        raise TooFewSamples(f"a probe needs 20 items to learn from, there are {len(train)}")
+    targets = []
+    if labels is not None and labels_train is not None:
+        targets.append(Target("class", labels_train[: len(train)].clamp(min=MISSING), labels[: len(test)].clamp(min=MISSING)))
+    if factors is not None and factors_train is not None:
+        names = factor_names or [f"factor {k}" for k in range(factors.shape[1])]
+        pairs = zip(names, factors_train[: len(train)].T, factors[: len(test)].T, strict=True)
+        targets += [Target(name, *grouped(a.double(), b.double())) for name, a, b in pairs]
+    targets = [target for target in targets if len(torch.unique(target.train[target.train != MISSING])) > 1]
+    if not targets:
+        raise NotApplicable("there are neither labels nor factors that vary")
+    learned, held = standardised(train, test)
+    return learned, held, targets
+
+
+def grouped(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+    """A factor as classes: its values where they are few, else tenths of equal mass of the training items."""
+    known = train[~train.isnan()]
+    distinct = torch.unique(known)
+    if len(distinct) <= BINS:
+        edges = (distinct[1:] + distinct[:-1]) / 2
+    else:
+        edges = torch.unique(known.quantile(torch.linspace(0, 1, BINS + 1, dtype=known.dtype)[1:-1]))
+    both = [torch.bucketize(values, edges, right=True).masked_fill(values.isnan(), MISSING) for values in (train, test)]
+    return both[0], both[1]
+
+
+def standardised(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """Centred and scaled by the training items; dimensions of no variance are left out, and beyond ``WIDEST`` rotated away."""
+    mean, rows = train.double().mean(0), train.double()
+    spread = rows.std(0, correction=0)
+    alive = spread > 1e-7 * max(float(spread.max()), 1e-30)
+    if int(alive.sum()) > WIDEST:
+        axes = principal_axes((rows - mean).float(), WIDEST).double()
+        turned = [(part.double() - mean) @ axes for part in (train, *others)]
+        # One scale for all: to blow the last components up to the size of the first would only add noise.
+        return tuple((part / turned[0].std()).float() for part in turned)
+    if not alive.any():
+        return tuple(torch.zeros(len(part), 1) for part in (train, *others))
+    return tuple(((part.double() - mean) / spread)[:, alive].float() for part in (train, *others))
+
+
+def principal_axes(centred: Tensor, width: int) -> Tensor:
+    """The first ``width`` principal directions (d, width) of centred rows (N, d), by a randomised decomposition with fixed seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return torch.pca_lowrank(centred, q=min(width, *centred.shape), center=False, niter=4)[2]
+
+
+def accuracy(found: Tensor, wanted: Tensor) -> float:
+    """The share of known items that are answered rightly."""
+    known = wanted != MISSING
+    return float((found[known] == wanted[known]).double().mean())
+
+
+def by_neighbours(
+    train: Tensor, targets: list[Target], rows: NDArray[np.int64], tests: Sequence[Tensor], seed: int, k: int = 10
+) -> list[list[Tensor]]:
+    """The vote of the 10 nearest training items."""
+    pool = train[rows]
+    answers = []
+    for test in tests:
+        parts = [
+            torch.cdist(part, pool, compute_mode=PRODUCTS).topk(min(k, len(pool)), largest=False).indices
+            for part in test.split(1024)
+        ]
+        near, found = torch.cat(parts), []
+        for target in targets:
+            votes = F.one_hot(target.train[rows][near] + 1, target.size + 1).sum(1)[:, 1:]  # the first column is the missing
+            found.append(votes.argmax(1))
+        answers.append(found)
+    return answers
+
+
+def by_regression(
+    train: Tensor, targets: list[Target], rows: NDArray[np.int64], tests: Sequence[Tensor], seed: int
+) -> list[list[Tensor]]:
+    """Softmax regression on all targets at once, weights drawn to 0 by |W|² / (2N), by L-BFGS from 0."""
+    x, sizes = train[rows], [target.size for target in targets]
+    wanted = [target.train[rows] for target in targets]
+    weight = torch.zeros(x.shape[1], sum(sizes), requires_grad=True)
+    bias = torch.zeros(sum(sizes), requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=60, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-6
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = cross_entropy(x @ weight + bias, wanted, sizes) + weight.square().sum() / (2 * len(x))
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return [read((test @ weight + bias).detach(), sizes) for test in tests]
+
+
+def by_perceptron(
+    train: Tensor, targets: list[Target], rows: NDArray[np.int64], tests: Sequence[Tensor], seed: int
+) -> list[list[Tensor]]:
+    """One hidden layer of 64 rectified units on all targets at once, by AdamW with a cosine rate."""
+    x, sizes = train[rows], [target.size for target in targets]
+    wanted = [target.train[rows] for target in targets]
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.Linear(x.shape[1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, sum(sizes)))
+        steps = EPOCHS * -(-len(x) // BATCH)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY, foreach=True)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        for _ in range(EPOCHS):
+            for picks in torch.randperm(len(x)).split(BATCH):
+                optimizer.zero_grad()
+                cross_entropy(net(x[picks]), [part[picks] for part in wanted], sizes).backward()
+                optimizer.step()
+                schedule.step()
+    with torch.no_grad():
+        return [read(net(test), sizes) for test in tests]
+
+
+def cross_entropy(scores: Tensor, wanted: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    """Sum over targets of the mean over known items."""
+    terms = []
+    for part, target in zip(scores.split(list(sizes), 1), wanted, strict=True):
+        known = (target != MISSING).sum().clamp(min=1)
+        terms.append(F.cross_entropy(part, target, ignore_index=MISSING, reduction="sum") / known)
+    return torch.stack(terms).sum()
+
+
+def read(scores: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """The likeliest class of each target."""
+    return [part.argmax(1) for part in scores.split(list(sizes), 1)]
+
+
+READERS: dict[str, Reader] = {"knn": by_neighbours, "linear": by_regression, "mlp": by_perceptron}
+ESTIMATORS = {"knn": "10 nearest", "linear": "softmax regression", "mlp": f"perceptron, {HIDDEN} hidden"}

@@ -1,0 +1,111 @@
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from latent_atlas.metrics.collapse import (
+    active_units,
+    codebook_perplexity,
+    codebook_use,
+    kl_per_dimension,
+    latent_information,
+    mode_coverage,
+)
+from latent_atlas.metrics.result import NotApplicable, TooFewSamples
+
+
+def normal(n, d, seed, scale=1.0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(0, scale, (n, d)))
+
+
+def test_units_are_active_where_their_mean_varies():
+    z = normal(2000, 4, 0) * torch.tensor([1.0, 0.2, 0.05, 0.0])
+    found = active_units(z)
+    assert (found.value, found.ceiling) == (2.0, 4.0)
+    assert found.parts["variance"] == pytest.approx([1.0, 0.04, 0.0025, 0.0], rel=0.1)
+    assert active_units(z.flip(1) + 9).value == 2.0
+    with pytest.raises(TooFewSamples):
+        active_units(z[:1])
+
+
+def test_kl_per_dimension_counts_the_dead():
+    found = kl_per_dimension(SimpleNamespace(kl=None, kl_per_dimension=torch.tensor([2.0, 0.004, 0.0])))
+    assert found.value == pytest.approx(2.004 / 3)
+    assert found.parts["dead"] == 2
+    with pytest.raises(NotApplicable):
+        kl_per_dimension(SimpleNamespace(kl=None, kl_per_dimension=None))
+
+
+def densities(mean, scale, seed=9):
+    """log q(z_i | x_j) of q_j = N(mean_j, scale²), one draw each; and the KL of each to N(0, 1)."""
+    z = mean + scale * normal(*mean.shape, seed)
+    found = torch.distributions.Normal(mean[None], scale).log_prob(z[:, None]).sum(2)
+    kl = 0.5 * (mean**2 + scale**2 - 1 - 2 * math.log(scale)).sum(1)
+    return found, SimpleNamespace(kl=kl, kl_per_dimension=None)
+
+
+@pytest.mark.parametrize("variance", [0.5, 0.2])
+def test_information_of_a_gaussian_channel_is_that_of_shannon(variance):
+    # z ~ N(0, 1) in all, q(z | x) = N(x, s): I = −½ log s per dimension, and the aggregate posterior is the prior.
+    density, posterior = densities(normal(3000, 1, 0, math.sqrt(1 - variance)), math.sqrt(variance))
+    found = latent_information(density, posterior)
+    assert found.value == pytest.approx(-0.5 * math.log(variance), abs=0.03)
+    assert found.parts["kl_of_aggregate"] == pytest.approx(0.0, abs=0.05)
+    assert found.interval[0] < found.value < found.interval[1]
+
+
+def test_collapse_has_no_information_whatever_its_rate_and_separate_codes_have_all_of_it():
+    collapsed, posterior = densities(torch.full((500, 3), 2.0, dtype=torch.float64), 1.0)
+    found = latent_information(collapsed, posterior)
+    assert found.value == pytest.approx(0.0, abs=1e-9)
+    assert found.parts["kl_of_aggregate"] == pytest.approx(6.0)
+    apart, _ = densities(torch.arange(500.0, dtype=torch.float64)[:, None] * 100, 1.0)
+    assert latent_information(apart).value == pytest.approx(math.log(500))
+    assert latent_information(apart).parts["saturation"] == pytest.approx(1.0)
+
+
+def test_dead_dimensions_carry_no_information():
+    mean = normal(800, 2, 0)
+    z, scale = mean + 0.5 * normal(800, 2, 1), 0.5
+    alive = torch.distributions.Normal(mean[None], scale).log_prob(z[:, None]).sum(2)
+    dead = torch.distributions.Normal(0.0, 1.0).log_prob(normal(800, 3, 2)).sum(1, keepdim=True)
+    assert latent_information(alive + dead).value == pytest.approx(latent_information(alive).value, abs=1e-9)
+
+
+def test_a_codebook_in_equal_use_and_a_collapsed_one():
+    indices = torch.arange(512).reshape(64, 8) % 32
+    assert codebook_use(indices, 32).value == 1.0
+    assert codebook_use(indices, 64).value == 0.5
+    assert codebook_perplexity(indices, 64).value == pytest.approx(32.0)
+    assert codebook_perplexity(indices * 0, 64).value == pytest.approx(1.0)
+    found = codebook_perplexity(torch.from_numpy(np.random.default_rng(0).integers(0, 8, (200, 4))), 8, resamples=20)
+    assert found.interval[0] < found.value < found.interval[1] < 8.5
+    with pytest.raises(ValueError, match="none of a codebook"):
+        codebook_use(indices, 16)
+
+
+def clouds(n, modes, seed):
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(20 * np.eye(8)[rng.choice(modes, n)] + rng.normal(size=(n, 8)))
+
+
+def test_samples_of_half_the_modes_reach_half_and_a_collapsed_generator_one():
+    real = clouds(2000, 8, 0)
+    assert mode_coverage(real, clouds(2000, 8, 1), clouds(2000, 8, 2), modes=8).value == 1.0
+    half = mode_coverage(real, clouds(2000, 4, 1), modes=8)
+    assert half.value == pytest.approx(0.5, abs=0.13)
+    collapsed = mode_coverage(real, real[:1].expand(2000, 8), modes=8)
+    assert collapsed.value == collapsed.floor == 1 / 8
+    assert (collapsed.parts["reached"], collapsed.parts["too_few"], collapsed.parts["too_many"]) == (1, 7, 1)
+
+
+def test_other_real_items_reach_nearly_all_modes_and_scale_does_not_matter():
+    rows = [normal(2000, 6, seed) for seed in range(3)]
+    found = mode_coverage(*rows)
+    assert found.value > 0.95
+    assert found.ceiling > 0.95
+    assert mode_coverage(*(7 * part for part in rows)).value == found.value
+    with pytest.raises(TooFewSamples):
+        mode_coverage(rows[0][:50], rows[1])
