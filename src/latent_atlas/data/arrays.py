@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Arrays:
         """Reads the observed array once, to check it and to fit what is fitted."""
         file = open_arrays(self.path)
         coded = annotations_of(file)
-        name, stored, record, convert = self._images(file) if file.image else self._vectors(file, split)
+        name, stored, record, convert = self._images(file) if file.image else self._vectors(file, split, coded)
         fields = {name: stored} | {key: entry.stored for key, entry in coded.items()}
 
         def chunks() -> Iterator[Chunk]:
@@ -77,17 +77,21 @@ class Arrays:
 
         return "image", stored, {"kind": "image", "size": None, "range": list(span)}, convert
 
-    def _vectors(self, file: ArrayFile, split: Split) -> tuple[str, Stored, dict[str, Any], Any]:
+    def _vectors(self, file: ArrayFile, split: Split, coded: Mapping[str, Coded]) -> tuple[str, Stored, dict[str, Any], Any]:
         d = file.shape[1]
         names = tuple(str(name) for name in file.beside.get("column_names", ()))
         if names and len(names) != d:
             raise DataError(f"{file.path}: {len(names)} column_names for {d} columns")
         if self.kind != "vector":
             return "x", *_whole_numbers(file, self.kind, names)
-        moments, start = Moments(d), 0
+        moments, hashes, start = Moments(d), list[NDArray[np.uint64]](), 0
         for block in file.blocks():
             finite(block, file.where, start)
-            moments.add(block[split.assign(_digests(block)) == 0])
+            hashes.append(_digests(block))
+            start += len(block)
+        train, start = self._train(np.concatenate(hashes), split, coded), 0
+        for block in file.blocks():
+            moments.add(block[train[start : start + len(block)]])
             start += len(block)
         scaling = Scaling(moments.columns(names or [f"x{k + 1}" for k in range(d)], self.scaling))
         mean, scale = (np.array([getattr(column, key) for column in scaling.columns]) for key in ("mean", "scale"))
@@ -97,6 +101,13 @@ class Arrays:
 
         record = {"kind": "vector", "named": bool(names), "columns": scaling.to_dict()}
         return "x", Stored(Field("vector", (d,), names=scaling.names), "float32"), record, convert
+
+    def _train(self, hashes: NDArray[np.uint64], split: Split, coded: Mapping[str, Coded]) -> NDArray[np.bool_]:
+        """Which items are training items: all are needed to know, since combinations are of the whole set."""
+        try:
+            return split.assign(hashes, coded["factors"].table() if "factors" in coded else None) == 0
+        except ValueError as error:
+            raise DataError(f"{self.path}: split: {error}") from error
 
 
 def _digests(block: NDArray[Any]) -> NDArray[np.uint64]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latent_atlas.data.combinations import FactorTable
 from latent_atlas.data.reader import DataError, Stored, class_field, factor_field
 
 MOST = 256  # values of a discrete factor
@@ -21,6 +22,10 @@ class Coded:
     array: NDArray[Any]
     stored: Stored
     values: Mapping[str, list[Any]] | None = None
+
+    def table(self) -> FactorTable:
+        """Factors as ``Split.assign`` takes them."""
+        return FactorTable(self.stored.field.names, self.stored.field.size, self.array, self.values or {})  # type: ignore[arg-type]
 
 
 def _distinct(column: NDArray[Any], where: str) -> tuple[list[Any], NDArray[np.int64]]:

@@ -19,6 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from latent_atlas.data import contact
+from latent_atlas.data.combinations import FactorTable
 from latent_atlas.data.packing import pack
 from latent_atlas.data.reader import HASH, Contents, DataError, Stored
 from latent_atlas.data.spec import DataSpec
@@ -155,7 +156,7 @@ def write(
     """
     with replacing(out) as folder:
         files, hashes = stream(contents, folder, name)
-        parts = split.assign(hashes) if assigned is None else np.asarray(assigned, np.uint8)
+        parts = assign(split, hashes, contents, folder, name) if assigned is None else np.asarray(assigned, np.uint8)
         counts = sizes(parts)
         for needed in ("train", "test"):
             if not counts[needed]:
@@ -171,7 +172,8 @@ def write(
             "factors": _factors(spec, contents),
             "classes": _classes(spec),
             "content_hash": _content_hash(spec, files),
-            "split": {"val": split.val, "test": split.test},
+            "split": {"val": split.val, "test": split.test}
+            | ({"combinations": list(split.combinations)} if split.combinations else {}),
             "storage": {key: {"file": f"{key}.npy", **stored.layout()} for key, stored in contents.fields.items()},
             "preprocessing": dict(contents.preprocessing),
             "excluded": [{"item": item, "reason": reason} for item, reason in contents.excluded],
@@ -184,6 +186,20 @@ def write(
         _dump(card, folder / "card.json")
         contact.draw(folder, card).save(folder / "contact.png")
     return card
+
+
+def assign(split: Split, hashes: NDArray[np.uint64], contents: Contents, folder: Path, name: str) -> NDArray[np.uint8]:
+    """The split of every item, from its content, or its factors as they lie in ``folder`` where the split asks for combinations."""
+    found = [(key, stored.field) for key, stored in contents.fields.items() if stored.field.kind == "factors"]
+    table = None
+    if split.combinations and found:
+        key, entry = found[0]
+        rows = np.load(folder / f"{key}.npy")
+        table = FactorTable(entry.names, entry.size, rows, contents.factors or {})  # type: ignore[arg-type]
+    try:
+        return split.assign(hashes, table)
+    except ValueError as error:
+        raise DataError(f"{name}: split: {error}") from error
 
 
 def read_card(folder: Path) -> dict[str, Any]:

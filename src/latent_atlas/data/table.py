@@ -60,13 +60,17 @@ class Table:
         if not columns:
             raise DataError(f"{self.path}: no column is left to be observed")
         hashes = row_digests(columns)
-        scaling = self._fit(columns, split.assign(hashes) == 0)
-        x = scaling.apply(columns)
         coded: dict[str, Coded] = {}
         if self.label:
             coded["labels"] = code_labels(values(frame[self.label], self.path), f"{self.path}, column {self.label!r}")
         if self.factors:
             coded["factors"] = code_factors({name: values(frame[name], self.path) for name in self.factors}, str(self.path))
+        try:
+            train = split.assign(hashes, coded["factors"].table() if "factors" in coded else None) == 0
+        except ValueError as error:
+            raise DataError(f"{self.path}: split: {error}") from error
+        scaling = self._fit(columns, train)
+        x = scaling.apply(columns)
         fields = {"x": Stored(Field("vector", (x.shape[1],), names=scaling.names), "float32")}
         fields |= {name: entry.stored for name, entry in coded.items()}
         arrays: dict[str, NDArray[Any]] = {"x": x, HASH: hashes}

@@ -43,7 +43,9 @@ def facts(data: DataSet) -> list[tuple[str, Any]]:
     spec = card.get("spec", {})
     sizes = spec.get("sizes", {})
     if sizes:
-        rows.append(("split", ", ".join(f"{name} {int(n):,}" for name, n in sizes.items()) + " (by the content of each item)"))
+        held = card.get("split", {}).get("combinations")
+        by = f"test: whole combinations of {', '.join(held)}" if held else "by the content of each item"
+        rows.append(("split", ", ".join(f"{name} {int(n):,}" for name, n in sizes.items()) + f" ({by})"))
     factors = card.get("factors") or {}
     if factors.get("names"):
         counts = factors.get("sizes") or [None] * len(factors["names"])
