@@ -13,9 +13,13 @@ def test_collapse_is_said_first_and_with_what_to_try():
     assert said.endswith("Keeps 80 % of the variance of held-out items.")
 
 
-def test_partial_collapse_is_counted():
-    assert verdict(scores(), torch.tensor([2.0, 0.001, 0.0])).endswith(
-        "2 of 3 dimensions carry less than 0.01 nats: collapsed, 1 in use."
+def test_partial_collapse_is_counted_and_a_fault_where_it_takes_most():
+    seven = torch.tensor([2.0] * 3 + [0.001] * 7)
+    assert verdict(scores(), seven).startswith(
+        "7 of 10 dimensions carry less than 0.01 nats: posterior collapse; try a KL warm-up or a lower β. Keeps 80 %"
+    )
+    assert verdict(scores(), torch.tensor([2.0, 1.0, 1.0, 0.001, 0.0])).endswith(
+        "2 of 5 dimensions carry less than 0.01 nats: collapsed, 3 in use."
     )
     assert "1 of 3 dimensions carries less" in verdict(scores(), torch.tensor([2.0, 1.0, 0.0]))
 

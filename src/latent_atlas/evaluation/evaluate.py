@@ -22,6 +22,7 @@ from latent_atlas.evaluation import extractors as extractors_module
 from latent_atlas.evaluation import pictures
 from latent_atlas.evaluation.arrays import SETTINGS, Arrays
 from latent_atlas.evaluation.extractors import FeatureSet, load_features
+from latent_atlas.evaluation.findings import findings
 from latent_atlas.evaluation.kept import Kept
 from latent_atlas.evaluation.references import References
 from latent_atlas.evaluation.scoring import Score, score
@@ -91,6 +92,7 @@ def _evaluate(
     order = traversal_order(codes, kl)
     result = report(section, train_section, trained, found, arrays) | {
         "verdict": verdict(found, kl),
+        "findings": [finding.plain() for finding in findings(found, kl)],
         "verbs": list(model.verbs()),
         "traversal_order": order,
         "kl_per_dimension": None if kl is None else kl.tolist(),

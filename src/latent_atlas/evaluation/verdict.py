@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from latent_atlas.evaluation.findings import findings
 from latent_atlas.evaluation.scoring import Score
 from latent_atlas.metrics.likelihood import DEAD
 
@@ -26,13 +27,16 @@ def headline(scores: Mapping[str, Score], uses: Mapping[str, Sequence[str]]) -> 
 
 
 def verdict(scores: Mapping[str, Score], kl_per_dimension: Tensor | None) -> str:
-    """What a reader should know first: collapse if there is any, then how much of the data survives."""
-    kept = _kept(scores)
+    """What a reader should know first: the gravest fault if there is any, then how much of the data survives.
+
+    All faults, with their figures, stand in evaluation.json under ``findings``.
+    """
+    faults, kept = findings(scores, kl_per_dimension), _kept(scores)
+    if faults:
+        return f"{faults[0].sentence} {kept}"
     if kl_per_dimension is None:
         return kept
     total, dead = len(kl_per_dimension), int((kl_per_dimension < DEAD).sum())
-    if dead == total:
-        return f"Posterior collapse: none of {total} dimensions carries {DEAD} nats; try a KL warm-up or a lower β. {kept}"
     if dead:
         carry = "dimensions carries" if dead == 1 else "dimensions carry"
         return f"{kept} {dead} of {total} {carry} less than {DEAD} nats: collapsed, {total - dead} in use."
