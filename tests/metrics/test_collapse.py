@@ -26,6 +26,7 @@ def test_units_are_active_where_their_mean_varies():
     assert (found.value, found.ceiling) == (2.0, 4.0)
     assert found.parts["variance"] == pytest.approx([1.0, 0.04, 0.0025, 0.0], rel=0.1)
     assert active_units(z.flip(1) + 9).value == 2.0
+    assert active_units(z, resamples=20).interval == (2.0, 2.0)
     with pytest.raises(TooFewSamples):
         active_units(z[:1])
 
@@ -94,8 +95,9 @@ def clouds(n, modes, seed):
 def test_samples_of_half_the_modes_reach_half_and_a_collapsed_generator_one():
     real = clouds(2000, 8, 0)
     assert mode_coverage(real, clouds(2000, 8, 1), clouds(2000, 8, 2), modes=8).value == 1.0
-    half = mode_coverage(real, clouds(2000, 4, 1), modes=8)
+    half = mode_coverage(real, clouds(2000, 4, 1), modes=8, resamples=20)
     assert half.value == pytest.approx(0.5, abs=0.13)
+    assert half.interval[0] <= half.value <= half.interval[1]
     collapsed = mode_coverage(real, real[:1].expand(2000, 8), modes=8)
     assert collapsed.value == collapsed.floor == 1 / 8
     assert (collapsed.parts["reached"], collapsed.parts["too_few"], collapsed.parts["too_many"]) == (1, 7, 1)

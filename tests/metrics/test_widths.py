@@ -34,6 +34,7 @@ def test_principal_components_as_codes_follow_pcas_own_curve():
     assert found.value == 3  # without the third, 1 of 14 of the error is left
     assert error_by_width(x, scores[:, :3], linear, train, tolerance=0.1, limit=600).value == 2
     assert parts["data"] == 3
+    assert error_by_width(x, scores[:, :3], linear, train, limit=600, resamples=20).interval == (3.0, 3.0)
     assert found.ceiling == 3
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_atlas.metrics.intervals import bootstrap
 from latent_atlas.metrics.likelihood import DEAD, PosteriorArrays
 from latent_atlas.metrics.neighbours import PRODUCTS
 from latent_atlas.metrics.result import Z95, Measured, NotApplicable, TooFewSamples, mean_of
 
 
-def active_units(codes: Tensor, threshold: float = 0.01) -> Measured:
+def active_units(codes: Tensor, threshold: float = 0.01, resamples: int = 0, seed: int = 0) -> Measured:
     """Dimensions whose posterior mean varies over items, Var_x E[z_j | x] > 0.01 (Burda et al. 2016, appendix C).
 
     The threshold is in units of a standard normal prior: the codes of an autoencoder have no such scale. The codes are modes, which
@@ -23,13 +24,17 @@ def active_units(codes: Tensor, threshold: float = 0.01) -> Measured:
     Args:
         codes: (N, d).
         threshold: of the variance.
+        resamples: of items, for the interval.
+        seed: of the resamples.
     """
     if len(codes) < 2:
         raise TooFewSamples("a variance needs 2 items")
-    variance = codes.double().var(0, correction=1)
+    rows = codes.double()
+    variance = rows.var(0, correction=1)
     value = float((variance > threshold).sum())
     provenance = {"n": len(codes), "threshold": threshold}
-    return Measured(value, ceiling=float(codes.shape[1]), provenance=provenance, parts={"variance": variance.tolist()})
+    interval = bootstrap(value, lambda some: float((rows[some].var(0) > threshold).sum()), len(rows), resamples, seed)
+    return Measured(value, interval, ceiling=float(codes.shape[1]), provenance=provenance, parts={"variance": variance.tolist()})
 
 
 def kl_per_dimension(posterior: PosteriorArrays) -> Measured:
@@ -38,7 +43,8 @@ def kl_per_dimension(posterior: PosteriorArrays) -> Measured:
     if found is None:
         raise NotApplicable("the posterior has no KL per dimension")
     parts = {"dimension": found.tolist(), "dead": int((found < DEAD).sum()), "dimensions": len(found)}
-    return Measured(float(found.double().mean()), floor=0.0, provenance={"dimensions": len(found)}, parts=parts)
+    interval = mean_of(posterior.kl / len(found)).interval if posterior.kl is not None else None
+    return Measured(float(found.double().mean()), interval, 0.0, provenance={"dimensions": len(found)}, parts=parts)
 
 
 def latent_information(posterior_log_density: Tensor, posterior: PosteriorArrays | None = None) -> Measured:
@@ -92,8 +98,6 @@ def codebook_perplexity(indices: Tensor, codebook_size: int | None = None, resam
         resamples: of items, for the interval.
         seed: of the resamples.
     """
-    from latent_atlas.metrics.intervals import bootstrap
-
     entries = indices.reshape(len(indices), -1).numpy()
 
     def perplexity(rows: Any) -> float:
@@ -108,7 +112,12 @@ def codebook_perplexity(indices: Tensor, codebook_size: int | None = None, resam
 
 
 def mode_coverage(
-    features_real: Tensor, features_samples: Tensor, features_other: Tensor | None = None, modes: int = 50, seed: int = 0
+    features_real: Tensor,
+    features_samples: Tensor,
+    features_other: Tensor | None = None,
+    modes: int = 50,
+    resamples: int = 0,
+    seed: int = 0,
 ) -> Measured:
     """Share of the data's modes that samples reach: cells of k-means on real features (after Richardson & Weiss 2018).
 
@@ -120,7 +129,8 @@ def mode_coverage(
         features_samples: (M, f) of draws of the model.
         features_other: (M, f) of other real items.
         modes: cells, at most a tenth of M.
-        seed: of k-means.
+        resamples: of samples, for the interval.
+        seed: of k-means and resamples.
 
     Raises:
         TooFewSamples: fewer than 100 items.
@@ -134,14 +144,19 @@ def mode_coverage(
     cells = min(modes, n // 10)
     centres = torch.from_numpy(KMeans(cells, n_init=1, random_state=seed).fit(real.numpy()).cluster_centers_)
 
-    def shares(features: Tensor) -> Tensor:
-        nearest = torch.cdist(features[:n].float(), centres, compute_mode=PRODUCTS).argmin(1)
-        return torch.bincount(nearest, minlength=cells).double() / n
+    def cell(features: Tensor) -> Tensor:
+        return torch.cdist(features[:n].float(), centres, compute_mode=PRODUCTS).argmin(1)
 
-    expected, drawn = shares(real), shares(features_samples)
+    def shares(index: Tensor) -> Tensor:
+        return torch.bincount(index, minlength=cells).double() / n
+
+    expected, hit = shares(cell(real)), cell(features_samples)
+    drawn = shares(hit)
     reached = drawn >= expected / 4
     pooled = (expected + drawn) / 2
     z = (drawn - expected) / (2 * pooled * (1 - pooled) / n).sqrt().clamp(min=1e-12)
-    best = float((shares(features_other) >= expected / 4).double().mean()) if features_other is not None else 1.0
+    value = float(reached.double().mean())
+    interval = bootstrap(value, lambda some: float((shares(hit[some]) >= expected / 4).double().mean()), n, resamples, seed)
+    best = float((shares(cell(features_other)) >= expected / 4).double().mean()) if features_other is not None else 1.0
     parts = {"reached": int(reached.sum()), "modes": cells, "too_few": int((z < -Z95).sum()), "too_many": int((z > Z95).sum())}
-    return Measured(float(reached.double().mean()), floor=1 / cells, ceiling=best, provenance={"n": n, "modes": cells}, parts=parts)
+    return Measured(value, interval, 1 / cells, best, {"n": n, "modes": cells}, parts)

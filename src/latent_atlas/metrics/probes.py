@@ -23,7 +23,7 @@ from latent_atlas.metrics.result import Measured, NotApplicable, TooFewSamples
 BINS = 10
 WIDEST = 64  # dimensions: wider codes, such as raw pixels, are read through their principal components
 SUBSET = 0.8  # of the training items in each refit
-HIDDEN, EPOCHS, BATCH, RATE, DECAY = 64, 40, 128, 3e-3, 1e-4
+HIDDEN, EPOCHS, STEPS, BATCH, RATE, DECAY = 64, 40, 600, 128, 3e-3, 1e-4  # epochs, or more up to as many steps
 MISSING = -1
 
 
@@ -229,10 +229,11 @@ def by_perceptron(
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         net = nn.Sequential(nn.Linear(x.shape[1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, sum(sizes)))
-        steps = EPOCHS * -(-len(x) // BATCH)
+        epoch = -(-len(x) // BATCH)
+        epochs = max(EPOCHS, -(-STEPS // epoch))
         optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY, foreach=True)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        for _ in range(EPOCHS):
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * epoch)
+        for _ in range(epochs):
             for picks in torch.randperm(len(x)).split(BATCH):
                 optimizer.zero_grad()
                 cross_entropy(net(x[picks]), [part[picks] for part in wanted], sizes).backward()

@@ -53,7 +53,7 @@ def latent_shift(codes: Tensor, noisy_codes: Mapping[float, Tensor], sigma: floa
     """
     sigma = nearest_strength(noisy_codes, sigma)
     clean = codes.double()
-    apart = 2 * float(clean.var(0, correction=1).sum())
+    apart = 2 * float(clean.var(0, correction=1).sum()) if len(clean) > 1 else 0.0
     if not apart > 0:
         raise NotApplicable("all codes are alike")
     moved = {key: (noisy.double() - clean).square().sum(1) / apart for key, noisy in sorted(noisy_codes.items())}

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latent_atlas.metrics.intervals import bootstrap
 from latent_atlas.metrics.likelihood import PosteriorArrays
 from latent_atlas.metrics.probes import principal_axes
 from latent_atlas.metrics.reconstruction import squared_errors
@@ -27,6 +28,8 @@ def error_by_width(
     tolerance: float = 0.05,
     limit: int = 500,
     pca_items: int = 5000,
+    resamples: int = 0,
+    seed: int = 0,
 ) -> Measured:
     """The fewest dimensions with which the error is within ``tolerance`` of what the whole code gains over none.
 
@@ -44,20 +47,26 @@ def error_by_width(
         tolerance: of the error gained.
         limit: items that are decoded at each width.
         pca_items: the most training items PCA is fitted to.
+        resamples: of items, for the interval.
+        seed: of the resamples.
 
     Raises:
         NotApplicable: keeping all dimensions is no better than keeping none.
     """
     order, d = strength(codes, posterior).argsort(descending=True, stable=True), codes.shape[1]
-    widths = shown_widths(d)
-    model = [
-        float(squared_errors(x[:limit], _kept(codes, order[:k], decode, limit).reshape(x[:limit].shape)).mean()) for k in widths
-    ]
+    widths, shown = shown_widths(d), x[:limit]
+    each = torch.stack([squared_errors(shown, _kept(codes, order[:k], decode, limit).reshape(shown.shape)) for k in widths])
+    model = each.mean(1).tolist()
     axes_shown, pca, spread = pca_errors(x, x_train[:pca_items], d)
-    gained = model[0] - model[-1]
-    if not gained > 0:
+    if not model[0] > model[-1]:
         raise NotApplicable(f"all {d} dimensions give no less error ({model[-1]:.3g}) than none ({model[0]:.3g})")
-    need = next(k for k, error in zip(widths, model, strict=True) if error <= model[-1] + tolerance * gained)
+
+    def needed(rows: Any) -> float:
+        errors = each[:, rows].mean(1)
+        return float(widths[int((errors <= errors[-1] + tolerance * (errors[0] - errors[-1]).clamp(min=0)).nonzero()[0])])
+
+    need = needed(slice(None))
+    interval = bootstrap(need, needed, len(shown), resamples, seed)
     parts: dict[str, Any] = {
         "widths": widths,
         "errors": model,
@@ -72,7 +81,7 @@ def error_by_width(
         "tolerance": tolerance,
         "ranked_by": "KL" if _kl(codes, posterior) is not None else "variance",
     }
-    return Measured(float(need), ceiling=float(d), provenance=provenance, parts=parts)
+    return Measured(need, interval, ceiling=float(d), provenance=provenance, parts=parts)
 
 
 def _kl(codes: Tensor, posterior: PosteriorArrays | None) -> Tensor | None:
