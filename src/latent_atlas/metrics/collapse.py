@@ -14,6 +14,8 @@ from latent_atlas.metrics.likelihood import DEAD, PosteriorArrays
 from latent_atlas.metrics.neighbours import PRODUCTS
 from latent_atlas.metrics.result import Z95, Measured, NotApplicable, TooFewSamples, mean_of
 
+FITTED = 2000  # items that k-means sees; all are counted
+
 
 def active_units(codes: Tensor, threshold: float = 0.01, resamples: int = 0, seed: int = 0) -> Measured:
     """Dimensions whose posterior mean varies over items, Var_x E[z_j | x] > 0.01 (Burda et al. 2016, appendix C).
@@ -51,8 +53,8 @@ def latent_information(posterior_log_density: Tensor, posterior: PosteriorArrays
     """I(x; z) = E[log q(z | x) − log 1/N Σ_j q(z | x_j)] in nats under the aggregate posterior (Hoffman & Johnson 2016).
 
     One draw z_i of each q(z | x_i), held against the posteriors of all N items, its own among them. It cannot exceed log N, the
-    ceiling; near it, it is a lower bound. With the rate of the same items, rate − I is how far the aggregate posterior lies from
-    the prior, in the parts.
+    ceiling; near it, it is a lower bound. The rate of the same items is I plus the KL of the aggregate posterior from the prior,
+    which the parts hence bound from above.
 
     Args:
         posterior_log_density: (N, N) log q(z_i | x_j) in nats.
@@ -67,7 +69,7 @@ def latent_information(posterior_log_density: Tensor, posterior: PosteriorArrays
     rate = posterior.kl[:n].double().mean() if posterior is not None and posterior.kl is not None else None
     parts: dict[str, Any] = {"saturation": found.value / math.log(n)}
     if rate is not None:
-        parts |= {"rate": float(rate), "kl_of_aggregate": float(rate) - found.value}
+        parts |= {"rate": float(rate), "kl_of_aggregate_at_most": float(rate) - found.value}
     return Measured(found.value, found.interval, 0.0, math.log(n), found.provenance, parts)
 
 
@@ -142,7 +144,8 @@ def mode_coverage(
         raise TooFewSamples(f"{n} samples are too few to find modes in")
     real = features_real[:n].float()
     cells = min(modes, n // 10)
-    centres = torch.from_numpy(KMeans(cells, n_init=1, random_state=seed).fit(real.numpy()).cluster_centers_)
+    fitted = KMeans(cells, n_init=1, random_state=seed).fit(real[:FITTED].numpy())
+    centres = torch.from_numpy(fitted.cluster_centers_)
 
     def cell(features: Tensor) -> Tensor:
         return torch.cdist(features[:n].float(), centres, compute_mode=PRODUCTS).argmin(1)
