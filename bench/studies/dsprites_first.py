@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from latent_atlas.data.datamodule import DataModule
 from latent_atlas.loading import load_folder
-from latent_atlas.metrics.disentanglement import quantile_miller_madow
+from latent_atlas.metrics.information import quantile_miller_madow
 
 MODEL, PLACES = "beta_tc_vae", ("x", "y")
 INFORMATION, GAP = 0.5, 0.3

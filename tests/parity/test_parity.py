@@ -6,8 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latent_atlas.metrics.disentanglement import histogram20, mig
+from latent_atlas.evaluation.own_codes import score_codes
+from latent_atlas.metrics import dci
+from latent_atlas.metrics.disentanglement import mig, modularity
 from latent_atlas.metrics.frechet import frechet_distance, moments
+from latent_atlas.metrics.information import histogram20
+from latent_atlas.metrics.interventions import beta_vae_score, factor_vae_score
+from latent_atlas.metrics.separability import Pair, sap_matrix
 
 HERE = Path(__file__).parent
 EXPECTED = json.loads((HERE / "expected.json").read_text(encoding="utf-8"))
@@ -22,12 +27,94 @@ def test_frechet_distance_lies_in_the_span_of_the_reference_packages(case):
     assert min(theirs) * (1 - slack) <= found <= max(theirs) * (1 + slack)
 
 
-@pytest.mark.parametrize("case", sorted(EXPECTED["representation_cases"]))
-def test_mig_of_the_reference_protocol(case):
+CASES = sorted(EXPECTED["representation_cases"])
+
+
+def representation(case):
     arrays = np.load(HERE / f"{case}.npz")
-    expected = EXPECTED["representation_cases"][case]["disentanglement_lib"]["fixed"]
+    return {name: arrays[name] for name in arrays.files}, EXPECTED["representation_cases"][case]["disentanglement_lib"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mig_of_the_reference_protocol(case):
+    arrays, expected = representation(case)
     found = mig(arrays["mus_train"], arrays["factors_train"], estimator="histogram20")
-    assert found.value == pytest.approx(expected["mig"]["discrete_mig"], abs=1e-5)
+    assert found.value == pytest.approx(expected["fixed"]["mig"]["discrete_mig"], abs=1e-5)
     matrix = histogram20(arrays["mus_train"], arrays["factors_train"], 20)
-    np.testing.assert_allclose(matrix.mutual, expected["details"]["mutual_information"], atol=1e-5)
-    np.testing.assert_allclose(matrix.entropy, expected["details"]["factor_entropy"], atol=1e-5)
+    np.testing.assert_allclose(matrix.mutual, expected["fixed"]["details"]["mutual_information"], atol=1e-5)
+    np.testing.assert_allclose(matrix.entropy, expected["fixed"]["details"]["factor_entropy"], atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_scores_of_the_fixed_sample(case):
+    """What ``pipelines/score.py codes=... protocol=reference`` gives, but for its slow trees."""
+    fixed = representation(case)[1]["fixed"]
+    found = score_codes(HERE / f"{case}.npz", "reference", estimator="lightgbm")
+    for name, theirs, slack in (
+        ("mig", fixed["mig"]["discrete_mig"], 1e-5),
+        ("sap", fixed["sap"]["SAP_score"], 2e-3),
+        ("sap_continuous", fixed["sap_continuous"]["SAP_score"], 2e-3),
+        ("irs", fixed["irs"]["IRS"], 1e-5),
+        ("wasserstein_correlation", fixed["unsupervised"]["gaussian_wasserstein_correlation"], 1e-5),
+        ("wasserstein_correlation_normalised", fixed["unsupervised"]["gaussian_wasserstein_correlation_norm"], 1e-5),
+        ("dimension_information", fixed["unsupervised"]["mutual_info_score"], 1e-5),
+        ("total_correlation", varying(fixed, "unsupervised")["gaussian_total_correlation"], 1e-5),
+        ("modularity", varying(fixed, "modularity_explicitness")["modularity_score"], 1e-5),
+        ("explicitness_train", varying(fixed, "modularity_explicitness")["explicitness_score_train"], 2e-3),
+        ("explicitness_test", varying(fixed, "modularity_explicitness")["explicitness_score_test"], 2e-3),
+        ("dci_disentanglement", fixed["dci"]["disentanglement"], 0.03),
+        ("dci_completeness", fixed["dci"]["completeness"], 0.03),
+        ("dci_informativeness_train", fixed["dci"]["informativeness_train"], 0.03),
+        ("dci_informativeness_test", fixed["dci"]["informativeness_test"], 0.03),
+    ):
+        assert found[name] == pytest.approx(theirs, abs=slack), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_all_dimensions_count_in_the_published_modularity(case):
+    arrays, expected = representation(case)
+    found = modularity(arrays["mus_train"], arrays["factors_train"], estimator="histogram20", dimensions="all")
+    assert found.value == pytest.approx(expected["fixed"]["modularity_all_dims"], abs=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sap_of_each_dimension_and_factor(case):
+    arrays, expected = representation(case)
+    data = Pair(
+        arrays["mus_test"], arrays["factors_test"], arrays["mus_train"], arrays["factors_train"], None, None, standardise=False
+    )
+    np.testing.assert_allclose(sap_matrix(data, "accuracy"), expected["fixed"]["details"]["sap_score_matrix"], atol=2e-3)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_scores_of_drawn_votes_lie_within_the_spread_of_the_reference(case):
+    arrays, expected = representation(case)
+    sizes = arrays["factor_sizes"].tolist()
+    for score, key in ((beta_vae_score, "beta_vae"), (factor_vae_score, "factor_vae")):
+        found = score(arrays["mus_train"], arrays["factors_train"], factor_sizes=sizes, grid=arrays["grid_mus"], refits=3)
+        theirs = expected["sampled"][key]["eval_accuracy"]
+        assert found.value == pytest.approx(theirs["mean"], abs=max(3 * theirs["std"], 0.01)), key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_dci_by_the_exact_trees(case):
+    arrays, expected = representation(case)
+    theirs = expected["fixed"]["dci"]
+    given = {name: arrays[key] for name, key in NAMES.items()}
+    found = dci.dci_disentanglement(**given, estimator="sklearn", importance="raw")
+    assert found.value == pytest.approx(theirs["disentanglement"], abs=1e-4)
+    assert dci.dci_completeness(**given, estimator="sklearn", importance="raw").value == pytest.approx(
+        theirs["completeness"], abs=1e-4
+    )
+    informative = dci.dci_informativeness(**given, estimator="sklearn", over_chance=False)
+    assert informative.value == pytest.approx(theirs["informativeness_test"], abs=1e-4)
+    assert informative.parts["informativeness_train"] == pytest.approx(theirs["informativeness_train"], abs=1e-4)
+
+
+NAMES = {"codes": "mus_test", "factors": "factors_test", "codes_train": "mus_train", "factors_train": "factors_train"}
+
+
+def varying(fixed, key):
+    """Where a dimension is exactly constant the reference raises or gives NaN; then its own value without that dimension."""
+    return fixed.get(f"{key}_active_dims", fixed[key])

@@ -43,7 +43,8 @@ def test_two_workers_one_of_which_fails(home):
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on_where_it_was_when_it_is_run_again(home):
     stage = Stage(home)
-    words = ["-m", "model=vae", "seed=0,1", *SMALL, "trainer.steps=600", "trainer.checkpoint_every=20", "hydra.sweep.dir=multirun/a"]
+    words = ["-m", "model=vae", "seed=0,1", *SMALL, "trainer.steps=600", "trainer.checkpoint_every=20"]
+    words += ["hydra.sweep.dir=multirun/a"]
     command = [sys.executable, str(ROOT / "pipelines/train.py"), *words]
     killed = subprocess.Popen(command, cwd=home, env=stage.env(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 120

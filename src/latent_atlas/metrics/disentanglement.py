@@ -1,38 +1,40 @@
-"""Does one dimension carry one factor? The mutual information gap (Chen et al. 2018, arXiv:1802.04942)."""
+"""Does one dimension carry one factor, and one factor one dimension? Scores of the matrix of mutual information."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latent_atlas.metrics.information import (
+    Factor,
+    Information,
+    default_bins,
+    factors_of,
+    information,
+    informative,
+    shuffled,
+)
+from latent_atlas.metrics.intervals import Rows, bootstrap, plain_numbers
 from latent_atlas.metrics.result import Measured, NotApplicable
 
-Codes = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Information:
-    """Mutual information (d, K) of dimensions and factors, and the entropy (K,) of the factors, in nats."""
-
-    mutual: NDArray[np.float64]
-    entropy: NDArray[np.float64]
-
-
-Estimator = Callable[[NDArray[Any], NDArray[Any], int], Information]
+Names = Sequence[str] | None
+Sizes = Sequence[int] | None
+QUANTILE = "quantile_miller_madow"
 
 
 def mig(
     codes: ArrayLike,
     factors: ArrayLike,
-    factor_names: Sequence[str] | None = None,
+    factor_names: Names = None,
+    factor_sizes: Sizes = None,
+    resamples: int = 0,
     bins: int | None = None,
-    estimator: str = "quantile_miller_madow",
+    estimator: str = QUANTILE,
 ) -> Measured:
-    """Mean over factors of (I₁ − I₂) / H(v), I₁ and I₂ being the two largest mutual informations of a dimension with v.
+    """Mutual information gap: mean over factors of (I₁ − I₂) / H(v), the two largest of a dimension (Chen et al. 2018, 1802.04942).
 
     ``quantile_miller_madow`` (default): dimensions, and factors of more than ``bins`` values, are cut into bins of equal mass, and
     every entropy carries Miller & Madow's correction; so one outlier moves nothing and independent pairs are near 0.
@@ -41,95 +43,191 @@ def mig(
 
     Args:
         codes: (N, d).
-        factors: (N, K).
+        factors: (N, K); unknown entries are negative or NaN.
         factor_names: K names.
+        factor_sizes: K numbers of values, 0 for a quantity.
+        resamples: of the bootstrap interval.
         bins: of a dimension, and the most values of a factor that is taken as it is; by default one for 100 items, 10 to 50.
-        estimator: a key of ``ESTIMATORS``.
+        estimator: a key of ``information.ESTIMATORS``.
 
     Raises:
         NotApplicable: fewer than two dimensions, or no factor that varies.
     """
-    z, v = np.asarray(codes), np.asarray(factors)
-    if z.shape[1] < 2:
-        raise NotApplicable("a gap between dimensions needs at least two")
-    names = list(factor_names or [f"factor {k}" for k in range(v.shape[1])])
-    varying = [k for k in range(v.shape[1]) if len(np.unique(v[:, k])) > 1]
-    if not varying:
-        raise NotApplicable("every factor is constant on these items")
-    bins = bins or (20 if estimator == "histogram20" else min(50, max(10, len(z) // 100)))
-    v, estimate = v[:, varying], ESTIMATORS[estimator]
-    normalised, gaps = information_gaps(estimate(z, v, bins))
-    shuffled = np.random.default_rng(0).permutation(v)
-    kept = [names[k] for k in varying]
-    return Measured(
-        float(gaps.mean()),
-        floor=float(information_gaps(estimate(z, shuffled, bins))[1].mean()),
-        ceiling=best_information(v, estimate, bins),
-        provenance={"n": len(z), "bins": bins, "estimator": estimator, "codes": "mode"},
-        parts={
-            "gap": dict(zip(kept, gaps.tolist(), strict=True)),
-            "information": dict(zip(kept, normalised.max(0).tolist(), strict=True)),
-            "dimension": dict(zip(kept, normalised.argmax(0).tolist(), strict=True)),
-            "constant": [name for name in names if name not in kept],
-            "binned": [name for name, column in zip(kept, v.T, strict=True) if len(np.unique(column)) > bins],
-        },
-    )
+    study = Study(codes, factors, factor_names, factor_sizes, bins, estimator)
+    found = study.information()
+    gaps = _gaps(found)
+    parts = {
+        "gap": plain_numbers(gaps, study.names),
+        "information": plain_numbers(found.normalised.max(0), study.names),
+        "dimension": dict(zip(study.names, found.normalised.argmax(0).tolist(), strict=True)),
+        "binned": [f.name for f in study.factors if len(np.unique(f.values)) > study.bins],
+    }
+    return study.measured(lambda one: float(_gaps(one).mean()), resamples, best_information(study), parts)
 
 
-def information_gaps(found: Information) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mutual information in units of the factor's entropy (d, K), and the gap of the two largest per factor (K,)."""
-    normalised = found.mutual / found.entropy
-    ranked = np.sort(normalised, axis=0)
-    return normalised, ranked[-1] - ranked[-2]
+def mig_sup(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    factor_names: Names = None,
+    factor_sizes: Sizes = None,
+    resamples: int = 0,
+    bins: int | None = None,
+    estimator: str = QUANTILE,
+) -> Measured:
+    """The gap seen from the code: mean over informative dimensions of the two largest I(z; v) / H(v) over factors (Li et al. 2020).
+
+    MIG misses a dimension that mixes two factors when each factor has no other dimension; this does not (arXiv:2002.10003, eq. 7).
+
+    Raises:
+        NotApplicable: fewer than two factors that vary.
+    """
+    study = Study(codes, factors, factor_names, factor_sizes, bins, estimator, least=1)
+    if len(study.factors) < 2:
+        raise NotApplicable("a gap between factors needs at least two that vary")
+    alive = informative(study.codes, study.factors, study.bins, estimator)
+    if not alive.any():
+        return study.measured(lambda _: 0.0, 0, None, {"dimensions": 0})
+    parts = {"dimensions": int(alive.sum())}
+    return study.measured(lambda one: float(_gaps_of_rows(one.normalised[alive]).mean()), resamples, None, parts)
 
 
-def best_information(factors: NDArray[Any], estimate: Estimator, bins: int) -> float:
+def jemmig(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    factor_names: Names = None,
+    factor_sizes: Sizes = None,
+    resamples: int = 0,
+    bins: int | None = None,
+    estimator: str = QUANTILE,
+) -> Measured:
+    """Joint entropy minus mutual information gap, normalised: 1 − [H(z*, v) − I(z*; v) + I(z°; v)] / (H(v) + log bins).
+
+    z* and z° carry most and second most about v. Unlike MIG it asks that z* carries nothing but v (Do & Tran 2020, 1908.09961).
+    """
+    study = Study(codes, factors, factor_names, factor_sizes, bins, estimator)
+
+    def value(found: Information) -> float:
+        order = found.mutual.argsort(0)
+        pick = np.arange(found.mutual.shape[1])
+        first, second = order[-1], order[-2]
+        score = found.joint[first, pick] - found.mutual[first, pick] + found.mutual[second, pick]
+        return float((1 - score / (found.entropy + np.log(study.bins))).mean())
+
+    return study.measured(value, resamples, None, {})
+
+
+def modularity(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    factor_names: Names = None,
+    factor_sizes: Sizes = None,
+    resamples: int = 0,
+    bins: int | None = None,
+    estimator: str = QUANTILE,
+    dimensions: str = "informative",
+) -> Measured:
+    """Does a dimension carry one factor only? Mean over dimensions of 1 − Σ_{k≠k*} I_k² / (I_{k*}² (K − 1)).
+
+    Ridgeway & Mozer 2018 (arXiv:1802.05312). ``informative`` averages over dimensions that carry more than their permutation null;
+    a perfect code with as many dead dimensions again scores 1. ``all`` counts a dead dimension as 0, and that code would score 0.5:
+    so does disentanglement_lib, save where a dimension is exactly constant and it raises. There ``varying`` leaves it out.
+
+    Raises:
+        NotApplicable: fewer than two factors that vary.
+    """
+    study = Study(codes, factors, factor_names, factor_sizes, bins, estimator, least=1)
+    if len(study.factors) < 2:
+        raise NotApplicable("modularity needs at least two factors that vary")
+    alive = np.ones(study.codes.shape[1], bool)
+    if dimensions == "informative":
+        alive = informative(study.codes, study.factors, study.bins, estimator)
+    elif dimensions == "varying":
+        alive = np.ptp(study.codes, axis=0) > 0
+    found = _modularity(study.information().mutual)
+    parts = {"dimensions": int(alive.sum()), "all": float(found.mean())}
+
+    def value(one: Information) -> float:
+        return float(_modularity(one.mutual)[alive].mean()) if alive.any() else 0.0
+
+    return study.measured(value, resamples, 1.0, parts, averaged_over=dimensions)
+
+
+class Study:
+    """Codes and the factors that vary, with the settings of an estimate; what these metrics share.
+
+    Raises:
+        NotApplicable: fewer than ``least`` dimensions, or no factor that varies.
+    """
+
+    def __init__(
+        self, codes: ArrayLike, factors: ArrayLike, names: Names, sizes: Sizes, bins: int | None, estimator: str, least: int = 2
+    ) -> None:
+        self.codes: NDArray[Any] = np.asarray(codes)
+        if self.codes.shape[1] < least:
+            raise NotApplicable("a gap between dimensions needs at least two")
+        self.factors, self.constant = factors_of(factors, names, sizes)
+        self.names = [factor.name for factor in self.factors]
+        self.estimator, self.bins = estimator, bins or default_bins(len(self.codes), estimator)
+
+    def information(self, factors: Sequence[Factor] | None = None) -> Information:
+        """Of every pair."""
+        return information(self.codes, factors or self.factors, self.bins, self.estimator)
+
+    def measured(
+        self,
+        value: Callable[[Information], float],
+        resamples: int,
+        ceiling: float | None,
+        parts: dict[str, Any],
+        **provenance: Any,
+    ) -> Measured:
+        """The value with its floor on shuffled items and its bootstrap interval."""
+
+        def again(rows: Rows) -> float:
+            drawn = [Factor(f.name, f.values[_positions(f, rows)], f.known[rows], f.continuous) for f in self.factors]
+            return value(information(self.codes[rows], drawn, self.bins, self.estimator))
+
+        found = value(self.information())
+        return Measured(
+            found,
+            bootstrap(found, again, len(self.codes), resamples),
+            floor=value(self.information(shuffled(self.factors, 0))),
+            ceiling=ceiling,
+            provenance={"n": len(self.codes), "bins": self.bins, "estimator": self.estimator, "codes": "mode", **provenance},
+            parts=parts | {"constant": self.constant},
+        )
+
+
+def _positions(factor: Factor, rows: Rows) -> Rows:
+    """Where the known ones of these items lie among a factor's values."""
+    where: Rows = np.cumsum(factor.known) - 1
+    return where[rows[factor.known[rows]]]
+
+
+def _gaps(found: Information) -> NDArray[np.float64]:
+    ranked = np.sort(found.normalised, axis=0)
+    return ranked[-1] - ranked[-2]
+
+
+def _gaps_of_rows(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
+    ranked = np.sort(normalised, axis=1)
+    return ranked[:, -1] - ranked[:, -2]
+
+
+def _modularity(mutual: NDArray[np.float64]) -> NDArray[np.float64]:
+    squared = mutual**2
+    largest = squared.max(1)
+    rest = (squared.sum(1) - largest) / np.where(largest > 0, largest, 1.0) / (mutual.shape[1] - 1)
+    return np.where(largest > 0, 1 - rest, 0.0)
+
+
+def best_information(study: Study) -> float:
     """What a code that is the factors themselves would score: bins cut through the values of a factor that has more of them."""
     rng, best = np.random.default_rng(0), []
-    for column in factors.T:
+    for factor in study.factors:
+        column = factor.values.astype(np.float64)
         step = np.diff(np.unique(column)).min()
         code = column + 0.01 * step * rng.standard_normal(len(column))
-        found = estimate(code[:, None], column[:, None], bins)
-        best.append(float(found.mutual[0, 0] / found.entropy[0]))
+        alone = Factor(factor.name, factor.values, np.ones(len(column), bool), factor.continuous)
+        best.append(float(information(code[:, None], [alone], study.bins, study.estimator).normalised[0, 0]))
     return float(np.mean(best))
-
-
-def quantile_bins(values: NDArray[Any], bins: int) -> Codes:
-    """Each value's bin of equal mass, (N,); a variable with at most ``bins`` distinct values keeps them as they are."""
-    distinct, index = np.unique(values, return_inverse=True)
-    if len(distinct) <= bins:
-        return index.astype(np.int64)
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))
-    return np.searchsorted(edges, values, side="right").astype(np.int64)
-
-
-def entropy(index: Codes, corrected: bool = True) -> float:
-    """Plug-in entropy in nats of a discrete variable, with Miller & Madow's (occupied bins − 1) / 2N unless told otherwise."""
-    counts = np.bincount(index)
-    counts = counts[counts > 0]
-    p = counts / len(index)
-    return float(-(p * np.log(p)).sum()) + (len(counts) - 1) / (2 * len(index)) * corrected
-
-
-def mutual_information(a: Codes, b: Codes, corrected: bool = True) -> float:
-    """I(a; b) = H(a) + H(b) − H(a, b) in nats, at least 0."""
-    joint = a * (int(b.max()) + 1) + b
-    return max(0.0, entropy(a, corrected) + entropy(b, corrected) - entropy(joint, corrected))
-
-
-def quantile_miller_madow(codes: NDArray[Any], factors: NDArray[Any], bins: int) -> Information:
-    """Equal-mass bins and corrected entropies."""
-    z = [quantile_bins(column, bins) for column in codes.T]
-    v = [quantile_bins(column, bins) for column in factors.T]
-    return Information(np.array([[mutual_information(a, b) for b in v] for a in z]), np.array([entropy(b) for b in v]))
-
-
-def histogram20(codes: NDArray[Any], factors: NDArray[Any], bins: int) -> Information:
-    """disentanglement_lib's: numpy's histogram of each dimension in its own precision, plug-in information."""
-    z = [np.digitize(column, np.histogram(column, bins)[1][:-1]).astype(np.int64) for column in codes.T]
-    v = [np.unique(column, return_inverse=True)[1].astype(np.int64) for column in factors.T]
-    mutual = np.array([[mutual_information(a, b, False) for b in v] for a in z])
-    return Information(mutual, np.array([entropy(b, False) for b in v]))
-
-
-ESTIMATORS: dict[str, Estimator] = {"quantile_miller_madow": quantile_miller_madow, "histogram20": histogram20}

@@ -1,0 +1,181 @@
+"""Boosted trees of factors on codes, in processes that never import torch.
+
+torch and LightGBM bring an OpenMP runtime each, and on macOS the two crash in one process (pytorch/pytorch#191933). So the trees
+grow in ``python -m latent_atlas.metrics.boosting <folder>``, one process per share of the factors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TREES, DEPTH, RATE = 100, 3, 0.1
+ESTIMATORS = ("lightgbm", "sklearn", "hist")
+HIST_REPEATS = 3  # permutations per dimension: HistGradientBoosting has no gain to report
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """What the trees found of K factors.
+
+    Args:
+        importance: (d, K), each column sums to 1 (to 0 where no split was made).
+        train: (K,) accuracy, or R² of a quantity, on the items of the fit.
+        test: (K,) on held-out items.
+        chance: (K,) held-out accuracy of the commonest training class; 0 of a quantity.
+        estimator: the library that grew the trees.
+    """
+
+    importance: NDArray[np.float64]
+    train: NDArray[np.float64]
+    test: NDArray[np.float64]
+    chance: NDArray[np.float64]
+    estimator: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One factor: codes (n, d) and values (n,) to fit, and those to test."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    x_test: NDArray[Any]
+    y_test: NDArray[Any]
+    continuous: bool
+
+
+def boost(tasks: Sequence[Task], estimator: str = "lightgbm", workers: int = 1, seed: int = 0) -> Boosted:
+    """Fits every task; the heaviest first, shared among ``workers`` processes.
+
+    Raises:
+        ValueError: an estimator that is none of ``ESTIMATORS``.
+        RuntimeError: a worker that failed; the message ends with its last line.
+    """
+    if estimator not in ESTIMATORS:
+        raise ValueError(f"estimator {estimator!r}; it is one of {', '.join(ESTIMATORS)}")
+    weight = [_trees(task) for task in tasks]
+    before = np.concatenate([[0], np.cumsum(weight)[:-1]]) * TREES
+    shares: list[list[int]] = [[] for _ in range(max(1, min(workers, len(tasks))))]
+    loads = [0] * len(shares)
+    for k in np.argsort(weight)[::-1]:
+        lightest = int(np.argmin(loads))
+        shares[lightest].append(int(k))
+        loads[lightest] += weight[k]
+    found: dict[int, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        running = [
+            (share, _start(Path(folder) / str(k), [tasks[i] for i in share], [int(before[i]) for i in share], estimator, seed))
+            for k, share in enumerate(shares)
+        ]
+        for share, (process, out) in running:
+            message = process.communicate()[1]
+            if process.returncode:
+                raise RuntimeError(f"boosted trees ({estimator}): {(message.strip().splitlines() or ['no message'])[-1]}")
+            found |= dict(zip(share, json.loads(out.read_text(encoding="utf-8")), strict=True))
+    rows = [found[k] for k in range(len(tasks))]
+    return Boosted(
+        np.array([row["importance"] for row in rows]).T,
+        np.array([row["train"] for row in rows]),
+        np.array([row["test"] for row in rows]),
+        np.array([row["chance"] for row in rows]),
+        rows[0]["estimator"],
+    )
+
+
+def _start(folder: Path, tasks: list[Task], before: list[int], estimator: str, seed: int) -> tuple[subprocess.Popen[str], Path]:
+    folder.mkdir()
+    arrays = {f"{k}_{name}": getattr(task, name) for k, task in enumerate(tasks) for name in ("x", "y", "x_test", "y_test")}
+    np.savez(folder / "tasks.npz", **arrays)
+    settings = {"continuous": [task.continuous for task in tasks], "estimator": estimator, "seed": seed, "before": before}
+    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    source = str(Path(__file__).resolve().parents[2])
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "latent_atlas.metrics.boosting", str(folder)]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return process, folder / "found.json"
+
+
+def main(folder: Path) -> None:
+    """A worker: tasks.npz and settings.json in, found.json out."""
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    arrays = np.load(folder / "tasks.npz")
+    warnings.simplefilter("ignore")
+    found = []
+    for k, continuous in enumerate(settings["continuous"]):
+        x, y, x_test, y_test = (arrays[f"{k}_{name}"] for name in ("x", "y", "x_test", "y_test"))
+        task = Task(x, y, x_test, y_test, continuous)
+        found.append(fit(task, settings["estimator"], settings["seed"], settings["before"][k]))
+    if "torch" in sys.modules:
+        raise RuntimeError("torch was imported beside the trees' own OpenMP")
+    (folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def _trees(task: Task) -> int:
+    """Trees of one round of boosting: one for each class, one for a quantity or two classes."""
+    classes = 1 if task.continuous else len(np.unique(task.y))
+    return 1 if classes == 2 else classes
+
+
+def fit(task: Task, estimator: str, seed: int, before: int = 0) -> dict[str, Any]:
+    """The trees of one factor; ``before`` trees of other factors drew from the same stream of random numbers."""
+    model, used = _model(task.continuous, estimator, seed, before)
+    model.fit(task.x, task.y)
+    importance = _importance(model, used, task, seed)
+    total = importance.sum()
+    chance = 0.0
+    if not task.continuous:
+        values, counts = np.unique(task.y, return_counts=True)
+        chance = float((task.y_test == values[counts.argmax()]).mean())
+    return {
+        "importance": (importance / total if total > 0 else importance).tolist(),
+        "train": float(model.score(task.x, task.y)),
+        "test": float(model.score(task.x_test, task.y_test)),
+        "chance": chance,
+        "estimator": used,
+    }
+
+
+def _model(continuous: bool, estimator: str, seed: int, before: int) -> tuple[Any, str]:
+    if estimator == "lightgbm":
+        try:
+            import lightgbm
+        except (ImportError, OSError):  # OSError: its OpenMP runtime is not installed
+            estimator = "hist"
+        else:
+            kind = lightgbm.LGBMRegressor if continuous else lightgbm.LGBMClassifier
+            shape = {"n_estimators": TREES, "max_depth": DEPTH, "num_leaves": 2**DEPTH, "learning_rate": RATE}
+            return kind(**shape, importance_type="gain", n_jobs=1, random_state=seed, verbose=-1, deterministic=True), "lightgbm"
+    from sklearn import ensemble
+
+    if estimator == "sklearn":
+        exact = ensemble.GradientBoostingRegressor if continuous else ensemble.GradientBoostingClassifier
+        # One stream for all factors in turn, a draw for each tree: shares of the factors then give the trees of a plain loop.
+        stream = np.random.RandomState(seed)
+        stream.randint(0, np.iinfo(np.int32).max, before)
+        return exact(random_state=stream), "sklearn"
+    binned = ensemble.HistGradientBoostingRegressor if continuous else ensemble.HistGradientBoostingClassifier
+    return binned(max_iter=TREES, max_depth=DEPTH, learning_rate=RATE, early_stopping=False, random_state=seed), "hist"
+
+
+def _importance(model: Any, estimator: str, task: Task, seed: int) -> NDArray[np.float64]:
+    if estimator != "hist":
+        return np.abs(np.asarray(model.feature_importances_, np.float64))
+    from sklearn.inspection import permutation_importance
+
+    found = permutation_importance(model, task.x, task.y, n_repeats=HIST_REPEATS, random_state=seed)
+    return np.clip(found.importances_mean, 0, None)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

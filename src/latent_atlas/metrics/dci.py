@@ -1,0 +1,232 @@
+"""Disentanglement, completeness, informativeness from what trees use to predict factors (Eastwood & Williams 2018).
+
+With importances R (d, K): D = Σ_i ρ_i (1 − H_K(R_i·)), C = Σ_k ρ_k (1 − H_d(R_·k)), entropies to the base of their number of
+outcomes and ρ the share of importance. A tree's importances sum to 1 also where the factor cannot be predicted, so that a factor
+that is absent from the codes pulls D and C to that of noise (three factors coded perfectly and one absent: D = 0.72 in place of
+1). ``weighted`` therefore scales each column by its held-out skill over chance; ``raw`` is the original, and what
+disentanglement_lib computes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latent_atlas.metrics.boosting import Boosted, Task, boost
+from latent_atlas.metrics.information import Factor, factors_of
+from latent_atlas.metrics.intervals import plain_numbers, refitted
+from latent_atlas.metrics.result import Measured, NotApplicable, TooFewSamples
+
+Names = Sequence[str] | None
+Sizes = Sequence[int] | None
+LEAST = 20  # items to fit trees on
+_FITS: dict[str, tuple[Boosted, list[Factor]]] = {}  # the three scores share their trees
+
+
+def dci_disentanglement(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    codes_train: ArrayLike,
+    factors_train: ArrayLike,
+    factor_names: Names = None,
+    factor_sizes: Sizes = None,
+    refits: int = 0,
+    estimator: str = "lightgbm",
+    importance: str = "weighted",
+    workers: int = 2,
+) -> Measured:
+    """Is a dimension used for one factor only? 1 is yes. Trees grow on ``codes_train``, skill is that on ``codes``.
+
+    Args:
+        codes: (N, d) held-out.
+        factors: (N, K) theirs.
+        codes_train: (M, d).
+        factors_train: (M, K).
+        factor_names: K names.
+        factor_sizes: K numbers of values, 0 for a quantity.
+        refits: on bootstrap samples of the training items, for the interval.
+        estimator: lightgbm, sklearn (exact GradientBoosting) or hist.
+        importance: weighted or raw, see the module.
+        workers: processes.
+
+    Raises:
+        NotApplicable: fewer than two dimensions or factors.
+    """
+
+    def value(found: Boosted) -> float:
+        return disentanglement(_weighted(found, importance))
+
+    return _measured(
+        value, codes, factors, codes_train, factors_train, factor_names, factor_sizes, refits, estimator, importance, workers
+    )
+
+
+def dci_completeness(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    codes_train: ArrayLike,
+    factors_train: ArrayLike,
+    factor_names: Names = None,
+    factor_sizes: Sizes = None,
+    refits: int = 0,
+    estimator: str = "lightgbm",
+    importance: str = "weighted",
+    workers: int = 2,
+) -> Measured:
+    """Is a factor read from one dimension only? 1 is yes. Arguments as of ``dci_disentanglement``."""
+
+    def value(found: Boosted) -> float:
+        return completeness(_weighted(found, importance))
+
+    return _measured(
+        value, codes, factors, codes_train, factors_train, factor_names, factor_sizes, refits, estimator, importance, workers
+    )
+
+
+def dci_informativeness(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    codes_train: ArrayLike,
+    factors_train: ArrayLike,
+    factor_names: Names = None,
+    factor_sizes: Sizes = None,
+    refits: int = 0,
+    estimator: str = "lightgbm",
+    over_chance: bool = True,
+    workers: int = 2,
+) -> Measured:
+    """How well trees predict the factors of held-out items: mean of (accuracy − chance) / (1 − chance), R² of quantities.
+
+    ``over_chance=False`` is the plain accuracy, what disentanglement_lib calls informativeness. Other arguments as of
+    ``dci_disentanglement``.
+    """
+
+    def value(found: Boosted) -> float:
+        return float((skill(found) if over_chance else found.test).mean())
+
+    kind = "skill" if over_chance else "accuracy"
+    return _measured(
+        value, codes, factors, codes_train, factors_train, factor_names, factor_sizes, refits, estimator, kind, workers
+    )
+
+
+def disentanglement(importance: NDArray[np.float64]) -> float:
+    """D of importances (d, K); 0 where nothing is predicted."""
+    total = importance.sum()
+    if total <= 0:
+        return 0.0
+    return float((1 - _entropy(importance.T)) @ importance.sum(1) / total)
+
+
+def completeness(importance: NDArray[np.float64]) -> float:
+    """C of importances (d, K); 0 where nothing is predicted."""
+    total = importance.sum()
+    if total <= 0:
+        return 0.0
+    return float((1 - _entropy(importance)) @ importance.sum(0) / total)
+
+
+def skill(found: Boosted) -> NDArray[np.float64]:
+    """(K,) held-out skill over chance, between 0 and 1."""
+    return np.clip((found.test - found.chance) / np.maximum(1 - found.chance, 1e-9), 0, 1)
+
+
+def fitted(
+    factors: Sequence[Factor],
+    tests: Sequence[Factor],
+    codes_train: NDArray[np.floating],
+    codes: NDArray[np.floating],
+    estimator: str,
+    workers: int,
+    seed: int = 0,
+) -> Boosted:
+    """The trees of all factors that vary."""
+    tasks = [Task(a.of(codes_train), a.values, b.of(codes), b.values, a.continuous) for a, b in zip(factors, tests, strict=True)]
+    if min(min(len(task.y), len(task.y_test)) for task in tasks) < LEAST:
+        raise TooFewSamples(f"fewer than {LEAST} items have a known value of a factor")
+    return boost(tasks, estimator, workers, seed)
+
+
+def _measured(
+    value: Callable[[Boosted], float],
+    codes: ArrayLike,
+    factors: ArrayLike,
+    codes_train: ArrayLike,
+    factors_train: ArrayLike,
+    names: Names,
+    sizes: Sizes,
+    refits: int,
+    estimator: str,
+    importance: str,
+    workers: int,
+) -> Measured:
+    z, z_train = np.asarray(codes), np.asarray(codes_train)
+    v, v_train = np.asarray(factors), np.asarray(factors_train)
+    if z.shape[1] < 2:
+        raise NotApplicable("entropy over dimensions needs at least two")
+    kept, constant = factors_of(v_train, names, sizes)
+    if len(kept) < 2:
+        raise NotApplicable("entropy over factors needs at least two that vary")
+    listed = list(names or [f"factor {k}" for k in range(v.shape[1])])
+    columns = [listed.index(factor.name) for factor in kept]
+    tests = [_matching(v[:, k], factor) for k, factor in zip(columns, kept, strict=True)]
+    found = _fit_once(kept, tests, z_train, z, estimator, workers)
+    values = [value(found)]
+    for repeat in range(1, refits):
+        rows = np.random.default_rng(repeat).integers(0, len(z_train), len(z_train))
+        again, _ = factors_of(v_train[rows][:, columns], [f.name for f in kept], [0 if f.continuous else 2 for f in kept])
+        if len(again) == len(kept):
+            values.append(value(_fit_once(again, tests, z_train[rows], z, estimator, workers)))
+    mean, interval = refitted(values)
+    names_kept = [factor.name for factor in kept]
+    parts = {
+        "informativeness_train": float(found.train.mean()),
+        "accuracy": plain_numbers(found.test, names_kept),
+        "chance": plain_numbers(found.chance, names_kept),
+        "disentanglement_raw": disentanglement(found.importance),
+        "completeness_raw": completeness(found.importance),
+        "constant": constant,
+    }
+    provenance = {"n": len(z), "n_train": len(z_train), "estimator": found.estimator, "importance": importance, "codes": "mode"}
+    return Measured(mean, interval, provenance=provenance, parts=parts)
+
+
+def _matching(column: NDArray[np.generic], factor: Factor) -> Factor:
+    """The held-out values of a factor, of the same kind and also where they happen not to vary."""
+    numbers = column.astype(np.float64)
+    known = np.isfinite(numbers) if factor.continuous else np.isfinite(numbers) & (numbers >= 0)
+    values = numbers[known]
+    return Factor(factor.name, values if factor.continuous else values.astype(np.int64), known, factor.continuous)
+
+
+def _fit_once(
+    kept: Sequence[Factor],
+    tests: Sequence[Factor],
+    z_train: NDArray[np.floating],
+    z: NDArray[np.floating],
+    estimator: str,
+    workers: int,
+) -> Boosted:
+    mark = hashlib.sha256(estimator.encode())
+    for array in (z_train, z, *(f.values for f in (*kept, *tests)), *(f.known for f in (*kept, *tests))):
+        mark.update(np.ascontiguousarray(array).tobytes())
+    key = mark.hexdigest()
+    if key not in _FITS:
+        while len(_FITS) >= 8:
+            _FITS.pop(next(iter(_FITS)))
+        _FITS[key] = (fitted(kept, tests, z_train, z, estimator, workers), list(kept))
+    return _FITS[key][0]
+
+
+def _weighted(found: Boosted, importance: str) -> NDArray[np.float64]:
+    return found.importance * skill(found) if importance == "weighted" else found.importance
+
+
+def _entropy(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each column (outcomes, R), to the base of the number of outcomes; a column of zeros is as uncertain as can be."""
+    p = columns + 1e-11
+    p = p / p.sum(0)
+    return -(p * np.log(p)).sum(0) / np.log(len(columns))

@@ -1,0 +1,291 @@
+"""Can a factor be read off the code by a simple rule: off one dimension (SAP), off all of them (explicitness)?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from latent_atlas.metrics.information import Factor, factors_of
+from latent_atlas.metrics.intervals import plain_numbers, refitted
+from latent_atlas.metrics.result import Measured, NotApplicable
+
+Names = Sequence[str] | None
+Sizes = Sequence[int] | None
+Floats = NDArray[np.float64]
+COST = 0.01  # of the linear machines, as published
+
+
+def sap(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    codes_train: ArrayLike,
+    factors_train: ArrayLike,
+    factor_names: Names = None,
+    factor_sizes: Sizes = None,
+    refits: int = 0,
+    standardise: bool = True,
+    score: str = "auto",
+) -> Measured:
+    """Separated attribute predictability: mean over factors of the gap of the two best dimensions (Kumar et al. 2018, 1711.00848).
+
+    A dimension's score is the held-out accuracy of a linear machine on it alone for a factor of classes, R² for a quantity.
+    ``auto`` decides per factor and takes the balanced accuracy over chance; ``accuracy`` and ``r2`` are disentanglement_lib's one
+    answer for all factors, the latter on training items. The machines see how far codes reach, so codes are standardised first
+    unless told otherwise. Two dimensions that say the same about a factor have no gap: redundancy is 0 by design.
+
+    Args:
+        codes: (N, d) held-out.
+        factors: (N, K) theirs.
+        codes_train: (M, d).
+        factors_train: (M, K).
+        factor_names: K names.
+        factor_sizes: K numbers of values, 0 for a quantity.
+        refits: on bootstrap samples of the training items, for the interval.
+        standardise: by training mean and deviation.
+        score: auto, accuracy or r2.
+    """
+    data = Pair(codes, factors, codes_train, factors_train, factor_names, factor_sizes, standardise)
+    if data.train.shape[1] < 2:
+        raise NotApplicable("a gap between dimensions needs at least two")
+    matrix = sap_matrix(data, score)
+    ranked = np.sort(matrix, axis=0)
+    gaps = ranked[-1] - ranked[-2]
+    values = [float(gaps.mean())]
+    for repeat in range(1, refits):
+        again = np.sort(sap_matrix(data.resampled(repeat), score), axis=0)
+        values.append(float((again[-1] - again[-2]).mean()))
+    mean, interval = refitted(values)
+    parts = {"gap": plain_numbers(gaps, data.names), "best": plain_numbers(ranked[-1], data.names), "constant": data.constant}
+    said = {"n": len(data.test), "n_train": len(data.train), "estimator": "linear svm", "score": score, "codes": "mode"}
+    return Measured(mean, interval, floor=0.0, ceiling=1.0, provenance=said, parts=parts)
+
+
+def explicitness(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    codes_train: ArrayLike,
+    factors_train: ArrayLike,
+    factor_names: Names = None,
+    factor_sizes: Sizes = None,
+    refits: int = 0,
+) -> Measured:
+    """Mean over factors and classes of the one-against-rest AUC of a logistic regression on all dimensions (Ridgeway & Mozer 2018).
+
+    0.5 is chance and 1 perfect, on held-out items; classes that the held-out items lack are left out, quantities have no classes.
+    Arguments as of ``sap``.
+
+    Raises:
+        NotApplicable: no factor of classes.
+    """
+    data = Pair(codes, factors, codes_train, factors_train, factor_names, factor_sizes, standardise=True)
+    if all(factor.continuous for factor in data.factors):
+        raise NotApplicable("every factor is a quantity: there are no classes to tell apart")
+    found = explicitness_per_factor(data)
+    values = [float(found[1].mean())]
+    values += [float(explicitness_per_factor(data.resampled(repeat))[1].mean()) for repeat in range(1, refits)]
+    mean, interval = refitted(values)
+    names = [factor.name for factor in data.factors if not factor.continuous]
+    parts = {"train": float(found[0].mean()), "auc": plain_numbers(found[1], names), "constant": data.constant}
+    said = {"n": len(data.test), "n_train": len(data.train), "estimator": "logistic regression", "codes": "mode"}
+    return Measured(mean, interval, floor=0.5, ceiling=1.0, provenance=said, parts=parts)
+
+
+class Pair:
+    """Codes and varying factors, to fit and to test."""
+
+    def __init__(
+        self,
+        codes: ArrayLike,
+        factors: ArrayLike,
+        codes_train: ArrayLike,
+        factors_train: ArrayLike,
+        names: Names,
+        sizes: Sizes,
+        standardise: bool,
+    ) -> None:
+        self.test, self.train = (np.asarray(z, np.float64) for z in (codes, codes_train))
+        if standardise:
+            spread = self.train.std(0)
+            centre, scale = self.train.mean(0), np.where(spread > 0, spread, 1.0)
+            self.test, self.train = (self.test - centre) / scale, (self.train - centre) / scale
+        self.factors, self.constant = factors_of(factors_train, names, sizes)
+        self.names = [factor.name for factor in self.factors]
+        listed = list(names or [f"factor {k}" for k in range(np.asarray(factors).shape[1])])
+        held_out = np.asarray(factors, np.float64)
+        self.tests = [_held_out(held_out[:, listed.index(factor.name)], factor) for factor in self.factors]
+
+    def resampled(self, seed: int) -> Pair:
+        """The same with training items drawn with replacement."""
+        rows = np.random.default_rng(seed).integers(0, len(self.train), len(self.train))
+        other = object.__new__(Pair)
+        other.__dict__ = self.__dict__ | {"train": self.train[rows]}
+        drawn = []
+        for factor in self.factors:
+            where = np.cumsum(factor.known) - 1
+            values = factor.values[where[rows[factor.known[rows]]]]
+            drawn.append(Factor(factor.name, values, factor.known[rows], factor.continuous))
+        other.factors = drawn
+        return other
+
+
+def sap_matrix(data: Pair, score: str) -> Floats:
+    """The score of each dimension for each factor (d, K)."""
+    orders = np.argsort(data.train, axis=0, kind="stable")
+    found = np.zeros((data.train.shape[1], len(data.factors)))
+    for k, (factor, test) in enumerate(zip(data.factors, data.tests, strict=True)):
+        if score == "r2" or (score == "auto" and factor.continuous):
+            found[:, k] = _squared_correlation(factor.of(data.train), factor.values.astype(np.float64))
+            continue
+        for i in range(len(found)):
+            x, order = data.train[:, i], orders[:, i]
+            rows = order if factor.known.all() else order[factor.known[order]]
+            where = np.cumsum(factor.known) - 1
+            values = factor.values[where[rows]]
+            answered = one_dimension_svm(x[rows], values, test.of(data.test[:, i]))
+            found[i, k] = _accuracy(answered, test.values, balanced=score == "auto")
+    return found
+
+
+def one_dimension_svm(x: Floats, y: NDArray[Any], x_test: Floats) -> NDArray[Any]:
+    """The answers of linear machines on one ascending dimension: squared hinge, cost 0.01, classes of equal weight, one against
+    rest.
+
+    The exact minimum of ½(w² + b²) + C Σ cᵢ max(0, 1 − yᵢ(w xᵢ + b))², what scikit-learn's LinearSVC(C=0.01,
+    class_weight="balanced") iterates towards. On one dimension the items inside the margin are a stretch of the sorted ones, so
+    sums over them are differences of cumulative sums and Newton's method costs a search per step in place of a pass over the data.
+
+    Args:
+        x: (n,) ascending.
+        y: (n,) classes.
+        x_test: (m,).
+    """
+    classes, index, counts = np.unique(y, return_inverse=True, return_counts=True)
+    if np.ptp(x) <= 0:
+        x = np.zeros_like(x)
+    binary = len(classes) == 2
+    weights = len(x) / (len(classes) * counts)
+    # liblinear's one against rest: the class itself has its balanced weight, the rest has weight 1 unless it is one class.
+    chosen = range(1, 2) if binary else range(len(classes))
+    lines = np.array([_newton(x, index == c, weights[c], weights[0] if binary else 1.0) for c in chosen])
+    answers = np.outer(x_test, lines[:, 0]) + lines[:, 1]
+    return classes[(answers[:, 0] > 0).astype(np.int64)] if binary else classes[answers.argmax(1)]
+
+
+class _Side:
+    """Cumulative sums of 1, x, x² of the items of one sign."""
+
+    def __init__(self, x: Floats, sign: float, cost: float) -> None:
+        self.x, self.sign, self.cost = x, sign, cost
+        powers = np.stack([np.ones_like(x), x, x * x])
+        self.sums = np.concatenate([np.zeros((3, 1)), powers.cumsum(1)], 1)
+
+    def inside(self, w: float, b: float) -> Floats:
+        """Σ 1, Σ x, Σ x² of the items with sign (w x + b) < 1."""
+        slope = self.sign * w
+        edge = (1 - self.sign * b) / slope if slope else 0.0
+        if slope > 0:
+            return self.sums[:, np.searchsorted(self.x, edge, "left")]
+        if slope < 0:
+            return self.sums[:, -1] - self.sums[:, np.searchsorted(self.x, edge, "right")]
+        return self.sums[:, -1] if self.sign * b < 1 else np.zeros(3)
+
+
+def _newton(x: Floats, positive: NDArray[np.bool_], weight: float, rest: float) -> tuple[float, float]:
+    """The line (w, b) of one class against the rest."""
+    sides = (_Side(x[positive], 1.0, COST * weight), _Side(x[~positive], -1.0, COST * rest))
+    w = b = 0.0
+    value, gradient, hessian = _objective(sides, w, b)
+    for _ in range(100):
+        step = np.linalg.solve(hessian, gradient)
+        if float(gradient @ step) < 1e-12:
+            break
+        size = 1.0
+        while size > 1e-6:
+            tried = _objective(sides, w - size * step[0], b - size * step[1])
+            if tried[0] <= value - 1e-4 * size * float(gradient @ step):
+                break
+            size /= 2
+        else:
+            break
+        w, b = w - size * step[0], b - size * step[1]
+        value, gradient, hessian = tried
+    return float(w), float(b)
+
+
+def _objective(sides: Sequence[_Side], w: float, b: float) -> tuple[float, Floats, Floats]:
+    """Value, gradient and Hessian at (w, b)."""
+    value, gradient, hessian = (w * w + b * b) / 2, np.array([w, b]), np.eye(2)
+    for side in sides:
+        ones, xs, squares = side.inside(w, b)
+        c, s = side.cost, side.sign
+        value += c * (ones - 2 * s * (w * xs + b * ones) + w * w * squares + 2 * w * b * xs + b * b * ones)
+        gradient = gradient + 2 * c * np.array([w * squares + b * xs - s * xs, w * xs + b * ones - s * ones])
+        hessian = hessian + 2 * c * np.array([[squares, xs], [xs, ones]])
+    return float(value), gradient, hessian
+
+
+def explicitness_per_factor(data: Pair) -> tuple[Floats, Floats]:
+    """Mean AUC over classes (K,) on training and on held-out items."""
+    from sklearn.linear_model import LogisticRegression
+
+    found = []
+    for factor, test in zip(data.factors, data.tests, strict=True):
+        if factor.continuous:
+            continue
+        x, x_test = factor.of(data.train), test.of(data.test)
+        classifier = LogisticRegression(max_iter=200, tol=1e-3).fit(x, factor.values)
+        # Two classes have one score.
+        scored = classifier.decision_function if len(classifier.classes_) == 2 else classifier.predict_proba
+        both = ((x, factor.values), (x_test, test.values))
+        found.append([mean_auc(scored(rows), truth, classifier.classes_) for rows, truth in both])
+    return np.array([one[0] for one in found]), np.array([one[1] for one in found])
+
+
+def mean_auc(scores: Floats, y: NDArray[Any], classes: NDArray[Any]) -> float:
+    """Area under the curve of each class against the rest, mean over the classes that occur and are not alone.
+
+    Args:
+        scores: (n, C), or (n,) for two classes.
+        y: (n,) true classes.
+        classes: (C,) those of the columns.
+    """
+    from scipy.stats import rankdata
+
+    columns = scores[:, None] if scores.ndim == 1 else scores
+    shown = classes[1:] if scores.ndim == 1 else classes
+    ranks = rankdata(columns, axis=0)
+    found = []
+    for column, label in enumerate(shown):
+        positive = y == label
+        count = int(positive.sum())
+        if 0 < count < len(y):
+            above = ranks[positive, column].sum() - count * (count + 1) / 2
+            found.append(above / (count * (len(y) - count)))
+    return float(np.mean(found)) if found else 0.5
+
+
+def _held_out(column: Floats, factor: Factor) -> Factor:
+    known = np.isfinite(column) if factor.continuous else np.isfinite(column) & (column >= 0)
+    values = column[known]
+    return Factor(factor.name, values if factor.continuous else values.astype(np.int64), known, factor.continuous)
+
+
+def _squared_correlation(x: Floats, y: Floats) -> Floats:
+    """R² of each dimension (d,) with y, 0 for a constant dimension."""
+    centred, target = x - x.mean(0), y - y.mean()
+    spread = (centred**2).sum(0)
+    shared = (centred * target[:, None]).sum(0) ** 2 / np.where(spread > 0, spread, 1.0) / (target**2).sum()
+    return np.where(spread / (len(x) - 1) > 1e-12, shared, 0.0)
+
+
+def _accuracy(answered: NDArray[Any], truth: NDArray[Any], balanced: bool) -> float:
+    right = answered == truth
+    if not balanced:
+        return float(right.mean())
+    # Balanced accuracy over chance: a rule that always answers one class has 0, whatever the class sizes are.
+    classes, index = np.unique(truth, return_inverse=True)
+    each = np.bincount(index, right) / np.bincount(index)
+    return max(0.0, (float(each.mean()) - 1 / len(classes)) / (1 - 1 / len(classes))) if len(classes) > 1 else 0.0
