@@ -152,17 +152,29 @@ def grouped(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
 
 def standardised(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
     """Centred and scaled by the training items; dimensions of no variance are left out, and beyond ``WIDEST`` rotated away."""
-    mean, rows = train.double().mean(0), train.double()
-    spread = rows.std(0, correction=0)
+    train, *rest = tamed(train.double(), *(part.double() for part in others))
+    others, mean = tuple(rest), train.mean(0)
+    spread = train.std(0, correction=0)
     alive = spread > 1e-7 * max(float(spread.max()), 1e-30)
     if int(alive.sum()) > WIDEST:
-        axes = principal_axes((rows - mean).float(), WIDEST).double()
-        turned = [(part.double() - mean) @ axes for part in (train, *others)]
+        axes = principal_axes((train - mean).float(), WIDEST).double()
+        turned = [(part - mean) @ axes for part in (train, *others)]
         # One scale for all: to blow the last components up to the size of the first would only add noise.
         return tuple((part / turned[0].std()).float() for part in turned)
     if not alive.any():
         return tuple(torch.zeros(len(part), 1) for part in (train, *others))
-    return tuple(((part.double() - mean) / spread)[:, alive].float() for part in (train, *others))
+    return tuple(((part - mean) / spread)[:, alive].float() for part in (train, *others))
+
+
+def tamed(train: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """Codes with far outliers moved in to one range beyond the inner 98 % of the training items: one must not set the scale."""
+    if train.shape[1] > WIDEST or len(train) < 100:
+        return train, *others
+    low, high = train.quantile(0.01, 0, interpolation="higher"), train.quantile(0.99, 0, interpolation="lower")
+    reach = torch.where(
+        high > low, high - low, torch.full_like(high, torch.inf)
+    )  # a dimension that hardly ever moves stays as it is
+    return tuple(part.clamp(low - reach, high + reach) for part in (train, *others))
 
 
 def principal_axes(centred: Tensor, width: int) -> Tensor:

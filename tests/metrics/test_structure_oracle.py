@@ -1,0 +1,80 @@
+"""Lines of the oracle suite that hold for many metrics of structure, prior and robustness at once."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latent_atlas.metrics.aggregate import energy_distance, mmd, prior_holes
+from latent_atlas.metrics.clusters import ari, class_component, nmi, silhouette
+from latent_atlas.metrics.collapse import active_units
+from latent_atlas.metrics.dimension import levina_bickel, two_nn
+from latent_atlas.metrics.neighbours import continuity, knn_accuracy, trustworthiness
+from latent_atlas.metrics.probes import probe
+
+RNG = np.random.default_rng(0)
+N = 400
+Y = torch.arange(N) % 4
+CENTRES = torch.from_numpy(RNG.normal(0, 1.5, (4, 3)))
+Z = CENTRES[Y] + torch.from_numpy(RNG.normal(size=(N, 3)))
+X = torch.from_numpy(RNG.normal(size=(3, 12)))
+PRIOR = torch.from_numpy(RNG.normal(size=(N, 3)))
+METRICS = {
+    "class_component": lambda z: class_component(z, Y),
+    "nmi": lambda z: nmi(z, Y),
+    "ari": lambda z: ari(z, Y),
+    "silhouette": lambda z: silhouette(z, Y),
+    "knn_accuracy": lambda z: knn_accuracy(z, Y),
+    "trustworthiness": lambda z: trustworthiness(Z @ X, z),
+    "continuity": lambda z: continuity(Z @ X, z),
+    "two_nn": two_nn,
+    "levina_bickel": levina_bickel,
+    "mmd": lambda z: mmd(z, PRIOR),
+    "energy_distance": lambda z: energy_distance(z, PRIOR),
+    "prior_holes": lambda z: prior_holes(z, PRIOR),
+    "active_units": active_units,
+    "probe_knn": lambda z: probe(z, labels=Y, ladder="knn"),
+    "probe_linear": lambda z: probe(z, labels=Y),
+}
+OF_THE_PRIOR = {"mmd", "energy_distance", "prior_holes"}
+# Means of distances or squares, by their papers' definitions: a single far point moves them.
+OUTLIERS_MOVE = {"silhouette", "nmi", "ari", "energy_distance", "active_units"}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_float32_and_float64_agree_and_repeating_gives_the_same_bits(name):
+    metric = METRICS[name]
+    assert metric(Z.float()).value == pytest.approx(metric(Z).value, abs=2e-3)
+    assert metric(Z) == metric(Z)
+
+
+@pytest.mark.parametrize("name", sorted(set(METRICS) - OUTLIERS_MOVE))
+def test_one_outlier_moves_next_to_nothing(name):
+    spoiled = Z.clone()
+    spoiled[0, 0] = 1e6
+    tolerance = {"two_nn": 0.1, "levina_bickel": 0.25, "probe_linear": 0.03}.get(name, 0.02)
+    assert METRICS[name](spoiled).value == pytest.approx(METRICS[name](Z).value, abs=tolerance)
+
+
+@pytest.mark.parametrize("name", sorted(set(METRICS) - OF_THE_PRIOR))
+def test_a_dead_dimension_changes_nothing_be_it_constant_or_tiny_noise(name):
+    value = METRICS[name](Z).value
+    assert METRICS[name](torch.hstack([Z, torch.full((N, 2), 7.0)])).value == pytest.approx(value, abs=1e-6)
+    if not name.startswith("probe"):  # a probe scales every dimension to one: to it tiny noise is as large as any other
+        tiny = torch.hstack([Z, 1e-7 * torch.from_numpy(np.random.default_rng(1).normal(size=(N, 2)))])
+        assert METRICS[name](tiny).value == pytest.approx(value, abs=1e-3)
+
+
+@settings(max_examples=5, deadline=None)
+@given(order=st.permutations(range(3)), scale=st.floats(1e-2, 1e2))
+def test_permuted_dimensions_and_one_scale_for_all_change_nothing(order, scale):
+    for name in set(METRICS) - OF_THE_PRIOR - {"active_units", "nmi", "ari"}:
+        assert METRICS[name](scale * Z[:, list(order)]).value == pytest.approx(METRICS[name](Z).value, abs=1e-3), name
+
+
+@pytest.mark.parametrize("name", ["class_component", "nmi", "ari", "silhouette", "probe_knn", "probe_linear"])
+def test_codes_dealt_to_other_items_are_at_the_floor(name):
+    found = METRICS[name](Z[torch.from_numpy(np.random.default_rng(3).permutation(N))])
+    assert found.value == pytest.approx(found.floor, abs=0.09)
+    assert METRICS[name](Z).value > found.floor + 0.1
