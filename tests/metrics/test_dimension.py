@@ -67,6 +67,13 @@ def test_the_interval_of_two_nn_covers_about_95_times_in_100():
 
 
 @pytest.mark.parametrize("estimate", ESTIMATES)
+def test_duplicates_within_the_rounding_of_float32_are_no_neighbours(estimate):
+    z = torch.from_numpy(np.random.default_rng(0).normal(size=(800, 3)))
+    again = torch.cat([z, z + 1e-7 * torch.from_numpy(np.random.default_rng(1).normal(size=(800, 3)))])
+    assert estimate(again).value == pytest.approx(estimate(z).value, rel=1e-6)
+
+
+@pytest.mark.parametrize("estimate", ESTIMATES)
 def test_a_collapsed_code_has_no_dimension(estimate):
     with pytest.raises(NotApplicable, match="1 different codes are too few"):
         estimate(torch.zeros(500, 4))

@@ -67,6 +67,14 @@ def test_accuracy_falls_from_that_without_noise_to_chance(ladder):
     assert refit.interval[0] < refit.value < refit.interval[1]
 
 
+def test_noise_on_the_first_items_alone_is_enough():
+    z, zt = normal(800, 2, 0), normal(800, 2, 1)
+    y, yt = (z[:, 0] > 0).long(), (zt[:, 0] > 0).long()
+    found = probe_under_noise(z, {0.1: z[:300]}, zt, y, yt)
+    assert found.provenance["n"] == latent_shift(z, {0.1: z[:300]}).provenance["n"] == 300
+    assert found.value == found.ceiling > 0.95
+
+
 def test_a_probe_under_noise_needs_training_items():
     with pytest.raises(NotApplicable, match="no training items"):
         probe_under_noise(normal(50, 2, 0), {0.1: normal(50, 2, 0)}, labels=torch.arange(50) % 2)

@@ -45,7 +45,7 @@ VOCABULARY = {
     "log_weights": "(N', K) log p(x | z_k) + log p(z_k) - log q(z_k | x) in nats of K draws z_k of q(z | x)",
     "draws": "(N, d) coordinates of one draw of q(z | x) for each item",
     "prior": "(N, d) coordinates of N draws of the prior",
-    "noisy_codes": "sigma -> (N, d) codes of the items under Gaussian noise of that standard deviation",
+    "noisy_codes": "sigma -> (N', d) codes of the first N' items, at most 2,000, under Gaussian noise of that standard deviation",
     "x_train": "(N, *shape) training items, as many as there are of x where there are",
     "codes_train": "(N, d) their codes",
     "recon_train": "(N, *shape) their reconstructions",
@@ -67,6 +67,7 @@ SETTINGS = {"refits": 0, "resamples": 0, "importance_items": 256, "importance_sa
 DRAWN = frozenset({
     "log_prob", "log_weights", "samples", "features_samples", "posterior", "posterior_log_density", "draws", "noisy_codes", "seed",
 })  # fmt: skip
+SHAKEN = 2000  # items that are encoded under noise, once for each strength
 DENSITIES = 1000  # posteriors that are held against each other's draws
 
 
@@ -241,7 +242,7 @@ class Arrays:
         return torch.cat(found)
 
     def _noisy_codes(self) -> dict[float, Tensor]:
-        x, noise = self.get("x"), torch.Generator().manual_seed(self.seed * 1000 + 5)
+        x, noise = self.get("x")[:SHAKEN], torch.Generator().manual_seed(self.seed * 1000 + 5)
         if not x.is_floating_point():
             raise NotApplicable(f"{self.data.spec.x.kind} cannot have Gaussian noise")
         found = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.evaluation.arrays import Arrays
+from latent_atlas.evaluation.arrays import SHAKEN, Arrays
+from latent_atlas.evaluation.encoded import PosteriorArrays
 from latent_atlas.evaluation.extractors import as_input, stem
 from latent_atlas.metrics.result import NotApplicable
+from latent_atlas.models.likelihoods import Bernoulli, Gaussian
 
 # What only a model can give: a stand-in must replace each such word that a metric insists on.
 OF_THE_MODEL = frozenset({
@@ -64,7 +67,7 @@ class StandIn:
 
     def _of_encoder(self, encode: Callable[[Tensor], Tensor]) -> dict[str, Callable[[], Any]]:
         def noisy() -> dict[float, Tensor]:
-            x, noise = self.arrays.get("x"), torch.Generator().manual_seed(self.arrays.seed * 1000 + 5)
+            x, noise = self.arrays.get("x")[:SHAKEN], torch.Generator().manual_seed(self.arrays.seed * 1000 + 5)
             bounded = self.arrays.data.spec.x.kind == "image"
             shaken = {float(s): x + float(s) * torch.randn(x.shape, generator=noise) for s in self.arrays.settings["noise"]}
             return {sigma: encode(values.clamp(0, 1) if bounded else values) for sigma, values in shaken.items()}
@@ -82,8 +85,17 @@ class StandIn:
             torch.manual_seed(seed)
             net = stem(field, self.width).eval()
 
-        def encode(x: Tensor) -> Tensor:
+        def raw(x: Tensor) -> Tensor:
             return torch.cat([net(as_input(field, part)) for part in x.split(self.arrays.batch_size)])
+
+        scale: list[tuple[Tensor, Tensor]] = []
+
+        def encode(x: Tensor) -> Tensor:
+            # An untrained network's scale is an accident of its layers; metrics that know the prior's would call it dead.
+            if not scale:
+                rows = raw(self.arrays.get("x_train"))
+                scale.append((rows.mean(0), rows.std(0).clamp(min=1e-6)))
+            return (raw(x) - scale[0][0]) / scale[0][1]
 
         return self._of_encoder(encode)
 
@@ -117,8 +129,28 @@ class StandIn:
             x = self._numbers(self.arrays.get("x_train"))
             return x.mean(0, keepdim=True).expand(n, *x.shape[1:])
 
+        def log_prob() -> Tensor:
+            """Of a decoder that answers the mean training item to everything, in the family of the model's own likelihood."""
+            x, entries = self._numbers(self.arrays.get("x")), math.prod(self.arrays.get("x").shape[1:])
+            family = self.arrays.get("likelihood")
+            if family == "bernoulli":
+                average = self._numbers(self.arrays.get("x_train")).mean(0, keepdim=True).clamp(1e-3, 1 - 1e-3)
+                return Bernoulli(average.logit().expand_as(x)).log_prob(x).double()
+            if family == "gaussian":
+                average = mean(len(x))
+                residual = self.arrays.get("x_train") - average[:1]
+                log_scale = residual.square().mean().sqrt().clamp(min=1e-6).log()
+                return Gaussian(average, log_scale).log_prob(x).double()
+            raise NotApplicable(f"no floor is known for a {family} likelihood of {entries} entries")
+
+        def posterior() -> PosteriorArrays:
+            return PosteriorArrays(torch.zeros(len(self.arrays.rows)), torch.zeros(1))
+
         reference = self.arrays.reference
         return {
+            "log_prob": log_prob,
+            "log_weights": lambda: log_prob()[: int(self.arrays.settings["importance_items"]), None],
+            "posterior": posterior,
             "recon": lambda: mean(len(self.arrays.rows)),
             "recon_train": lambda: mean(len(self.arrays.get("x_train"))),
             "samples": lambda: mean(reference),
@@ -198,7 +230,7 @@ class References:
         stand_in = self._stand_ins[name]
         if not stand_in.serves(wanted):
             return None
-        path = self._path(name, conf)
+        path = self._path(name, conf, wanted)
         if path is not None and path.is_file():
             kept: float | None = json.loads(path.read_text(encoding="utf-8"))["value"]
             return kept
@@ -213,7 +245,7 @@ class References:
             partial.replace(path)
         return found
 
-    def _path(self, name: str, conf: Mapping[str, Any]) -> Path | None:
+    def _path(self, name: str, conf: Mapping[str, Any], wanted: Mapping[str, bool]) -> Path | None:
         if self.folder is None:
             return None
         arrays = self.arrays
@@ -225,6 +257,7 @@ class References:
             "extractor": arrays.features.hash if arrays.features else None,
             "n": [len(arrays.rows), arrays.reference, arrays.split],
             "seed": arrays.seed,
+            "likelihood": arrays.get("likelihood") if {"log_prob", "log_weights"} & set(wanted) else None,
             "settings": {key: value for key, value in arrays.settings.items() if key not in ("refits", "resamples")},
             "code": self.code,
         }

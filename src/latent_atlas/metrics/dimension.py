@@ -15,6 +15,7 @@ from latent_atlas.metrics.neighbours import PRODUCTS, centred
 from latent_atlas.metrics.result import Z95, Measured, NotApplicable
 
 MOST = 2**22  # numbers held at once
+ALIKE = 1e-5  # of the cloud's radius: equal items whose codes differ by the rounding of float32 are one item
 
 
 def two_nn(codes: Tensor, limit: int = 5000) -> Measured:
@@ -70,8 +71,8 @@ def levina_bickel(codes: Tensor, k: int = 20, limit: int = 5000) -> Measured:
 
 
 def neighbour_distances(codes: Tensor, k: int) -> Tensor:
-    """Distances to the k nearest others, ascending (N, k), of distinct items: a duplicate says nothing about dimension."""
-    rows = torch.unique(centred(codes), dim=0)
+    """Distances to the k nearest others, ascending (N, k), of the items that are no duplicates of an earlier one."""
+    rows = distinct(centred(codes))
     if len(rows) <= max(k, 19):
         raise NotApplicable(f"{len(rows)} different codes are too few for an intrinsic dimension from {k} neighbours")
     found, block = [], max(16, min(1024, MOST // ((k + 1) * rows.shape[1])))
@@ -82,3 +83,14 @@ def neighbour_distances(codes: Tensor, k: int) -> Tensor:
         exact = torch.linalg.vector_norm(rows[near] - part[:, None], dim=2).sort(1).values
         found.append(exact[:, 1:])
     return torch.cat(found)
+
+
+def distinct(rows: Tensor, block: int = 1024) -> Tensor:
+    """The centred rows (N, d) that do not lie within rounding of an earlier one: a duplicate says nothing about dimension."""
+    radius = torch.linalg.vector_norm(rows - rows.median(0).values, dim=1).median()  # medians: one outlier must not set the scale
+    reach, kept = ALIKE * float(radius), []
+    for start in range(0, len(rows), block):
+        part = rows[start : start + block]
+        near = torch.cdist(part, rows[: start + len(part)], compute_mode=PRODUCTS) <= reach
+        kept.append(~near.tril(start - 1).any(1))
+    return rows[torch.cat(kept)]

@@ -45,14 +45,14 @@ def latent_shift(codes: Tensor, noisy_codes: Mapping[float, Tensor], sigma: floa
 
     Args:
         codes: (N, d).
-        noisy_codes: sigma to the codes (N, d) of the same items under noise.
+        noisy_codes: sigma to the codes (N', d) of the first N' ≤ N items under noise.
         sigma: the strength of noise that is reported; the nearest that there is.
 
     Raises:
         NotApplicable: no noisy codes, or all codes alike.
     """
     sigma = nearest_strength(noisy_codes, sigma)
-    clean = codes.double()
+    clean = codes[: len(noisy_codes[sigma])].double()
     apart = 2 * float(clean.var(0, correction=1).sum()) if len(clean) > 1 else 0.0
     if not apart > 0:
         raise NotApplicable("all codes are alike")
@@ -61,7 +61,7 @@ def latent_shift(codes: Tensor, noisy_codes: Mapping[float, Tensor], sigma: floa
     low, high = squared.interval or (squared.value, squared.value)
     interval = (math.sqrt(max(0.0, low)), math.sqrt(high)) if squared.interval else None
     curve = {str(key): math.sqrt(float(part.mean())) for key, part in moved.items()}
-    return Measured(math.sqrt(squared.value), interval, 1.0, 0.0, {"n": len(codes), "sigma": sigma}, {"shift": curve})
+    return Measured(math.sqrt(squared.value), interval, 1.0, 0.0, {"n": len(clean), "sigma": sigma}, {"shift": curve})
 
 
 def probe_under_noise(
@@ -86,6 +86,8 @@ def probe_under_noise(
     if codes_train is None:
         raise NotApplicable("there are no training items to learn from")
     sigma = nearest_strength(noisy_codes, sigma)
+    codes, n = codes[: len(noisy_codes[sigma])], len(noisy_codes[sigma])
+    labels, factors = labels if labels is None else labels[:n], factors if factors is None else factors[:n]
     _, test, targets = prepared(codes, codes_train, labels, labels_train, factors, factors_train, factor_names, limit)
     strengths = [0.0, *sorted(noisy_codes)]
     tests = [codes[: len(test)], *(noisy_codes[key][: len(test)] for key in sorted(noisy_codes))]
