@@ -14,7 +14,10 @@ from torch import Tensor
 from latent_atlas.evaluation.encoded import Encoded, PosteriorArrays
 from latent_atlas.training.outputs import atomic_save
 
-KEPT = ("encoded", "encoded_train", "recon", "recon_train", "samples", "features_recon", "features_samples", "log_weights")
+KEPT = (
+    "encoded", "encoded_train", "recon", "recon_train", "samples", "features_recon", "features_samples", "log_weights",
+    "posterior_log_density", "noisy_codes",
+)  # fmt: skip
 LARGEST = 256 << 20  # bytes of one array: what is larger is computed anew rather than fill the disk
 
 
@@ -52,6 +55,8 @@ class Kept:
 def _bytes(value: Any) -> int:
     if isinstance(value, Tensor):
         return value.nbytes
+    if isinstance(value, dict):
+        return sum(map(_bytes, value.values()))
     if is_dataclass(value):
         return sum(_bytes(getattr(value, field.name)) for field in fields(value))
     return 0
