@@ -305,12 +305,14 @@ class Arrays:
             if not hasattr(likelihood, "log_prob"):
                 raise NotApplicable("the model's decoder has no likelihood")
             parts.append(likelihood.log_prob(x[rows].to(self.device)).double().cpu())
-        self._made["likelihood"] = type(likelihood).__name__.lower()
         return torch.cat(parts)
 
     def _likelihood(self) -> str:
-        self.get("log_prob")
-        return str(self._made["likelihood"])
+        """The family of p(x | z), by the first item."""
+        likelihood = self.need("decode")(self.get("encoded").draw[:1].to(self.device), self.condition(slice(0, 1)))
+        if not hasattr(likelihood, "log_prob"):
+            raise NotApplicable("the model's decoder has no likelihood")
+        return type(likelihood).__name__.lower()
 
     def _factors(self) -> Tensor:
         return self._field("factors", "needs factors")

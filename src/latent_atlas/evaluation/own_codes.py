@@ -155,7 +155,10 @@ def _scores(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: st
         ({"explicitness_test": "", "explicitness_train": "train"}, lambda: separability.explicitness(**pair)),
         ({"irs": ""}, lambda: interventions.irs(**alone)),
         ({"beta_vae_score": "", "beta_vae_score_train": "train"}, lambda: interventions.beta_vae_score(**drawn)),
-        ({"factor_vae_score": "", "factor_vae_score_train": "train"}, lambda: interventions.factor_vae_score(**drawn)),
+        (
+            {"factor_vae_score": "", "factor_vae_score_train": "train"},
+            lambda: interventions.factor_vae_score(**drawn, relative=not reference),
+        ),
         ({"dci_disentanglement": ""}, lambda: dci.dci_disentanglement(**pair, **trees, **importance)),
         ({"dci_completeness": ""}, lambda: dci.dci_completeness(**pair, **trees, **importance)),
         (informativeness, lambda: dci.dci_informativeness(**pair, **trees, over_chance=not reference)),

@@ -169,26 +169,27 @@ def factor_vae_score(
     train: int = TRAIN,
     evaluation: int = EVALUATION,
     threshold: float = 0.05,
+    relative: bool = True,
 ) -> Measured:
     """Accuracy of a majority vote that is told which dimension varies least while a factor is fixed (Kim & Mnih 2018, 1802.05983).
 
-    Variances are relative to those over all items. Dimensions whose standard deviation is below ``threshold`` are left out: kept, a
-    constant dimension varies least of all and wins every vote (a perfect code of 5 factors then scores 0.19). Without a live
-    dimension the score is 0. Arguments as of ``beta_vae_score``.
+    Variances are relative to those over all items. Dimensions whose standard deviation is below ``threshold`` (of the largest;
+    ``relative=False``: in the codes' own units) are left out: kept, a constant dimension varies least of all and wins every vote
+    (a perfect code of 5 factors then scores 0.19). Without a live dimension the score is 0. Arguments as of ``beta_vae_score``.
     """
     setting, names = _setting(codes, factors, factor_names, factor_sizes, grid, train, evaluation)
-    found = [factor_vae(setting, seed + k, threshold) for k in range(max(1, refits))]
+    found = [factor_vae(setting, seed + k, threshold, relative) for k in range(max(1, refits))]
     mean, interval = refitted([one[1] for one in found])
     parts = {"train": found[0][0], "active": found[0][2], "constant": names}
-    said = _said(setting, codes, grid) | {"threshold": threshold}
+    said = _said(setting, codes, grid) | {"threshold": threshold, "relative": relative}
     return Measured(mean, interval, floor=1 / setting.source.factors, ceiling=1.0, provenance=said, parts=parts)
 
 
-def factor_vae(setting: Setting, seed: int, threshold: float) -> tuple[float, float, int]:
+def factor_vae(setting: Setting, seed: int, threshold: float, relative: bool = False) -> tuple[float, float, int]:
     """Accuracy on the votes that decide and on others, and the number of live dimensions."""
     rng, z = np.random.default_rng(seed), setting.source.codes
     spread = z.var(axis=0, ddof=1, dtype=np.float64)
-    alive = np.sqrt(spread) >= max(threshold, 1e-12)
+    alive = np.sqrt(spread) >= max(threshold * (np.sqrt(spread.max()) if relative else 1.0), 1e-12)
     if not alive.any():
         return 0.0, 0.0, 0
     live, spread = np.ascontiguousarray(z[:, alive]), spread[alive]
