@@ -48,7 +48,7 @@ VOCABULARY = {
     "noisy_codes": "sigma -> (N', d) codes of the first N' items, at most 2,000, under Gaussian noise of that standard deviation",
     "x_train": "(N, *shape) training items, as many as there are of x where there are",
     "codes_train": "(N, d) their codes",
-    "recon_train": "(N, *shape) their reconstructions",
+    "recon_train": "(N', *shape) reconstructions of the first N' of them, at most 2,000",
     "factors_train": "(N, K) their factors",
     "labels_train": "(N,) their classes",
     "factor_sizes": "K numbers of values; 0 is a continuous factor",
@@ -68,6 +68,7 @@ DRAWN = frozenset({
     "log_prob", "log_weights", "samples", "features_samples", "posterior", "posterior_log_density", "draws", "noisy_codes", "seed",
 })  # fmt: skip
 SHAKEN = 2000  # items that are encoded under noise, once for each strength
+DECODED = 2000  # training items that are reconstructed: the gap to held-out ones needs no more
 DENSITIES = 1000  # posteriors that are held against each other's draws
 
 
@@ -271,7 +272,7 @@ class Arrays:
         return self._coordinates(self.get("encoded_train"))
 
     def _recon_train(self) -> Tensor:
-        return self._decoded(self.get("encoded_train").mode, self.get("batch_train"))
+        return self._decoded(self.get("encoded_train").mode[:DECODED], self.get("batch_train"))
 
     def _factors_train(self) -> Tensor:
         self.get("factors")

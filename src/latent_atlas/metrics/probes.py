@@ -23,7 +23,7 @@ from latent_atlas.metrics.result import Measured, NotApplicable, TooFewSamples
 BINS = 10
 WIDEST = 64  # dimensions: wider codes, such as raw pixels, are read through their principal components
 SUBSET = 0.8  # of the training items in each refit
-HIDDEN, EPOCHS, STEPS, BATCH, RATE, DECAY = 64, 40, 600, 128, 3e-3, 1e-4  # epochs, or more up to as many steps
+HIDDEN, EPOCHS, STEPS, BATCH, RATE, DECAY = 64, 25, 600, 128, 3e-3, 1e-4  # epochs, or more up to as many steps
 MISSING = -1
 
 

@@ -25,9 +25,9 @@ def generalization_gap(x: Tensor, recon: Tensor, x_train: Tensor, recon_train: T
         x: (N, *shape) held-out items.
         recon: (N, *shape) their reconstructions.
         x_train: (M, *shape) training items.
-        recon_train: (M, *shape) theirs.
+        recon_train: (M', *shape) reconstructions of the first M' ≤ M of them.
     """
-    held, seen = squared_errors(x, recon), squared_errors(x_train, recon_train)
+    held, seen = squared_errors(x, recon), squared_errors(x_train[: len(recon_train)], recon_train)
     value = float(held.mean() - seen.mean())
     variance = sum(float(part.var(correction=1)) / len(part) for part in (held, seen)) if min(len(held), len(seen)) > 1 else None
     half = None if variance is None else Z95 * math.sqrt(variance)

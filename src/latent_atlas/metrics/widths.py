@@ -26,7 +26,7 @@ def error_by_width(
     x_train: Tensor,
     posterior: PosteriorArrays | None = None,
     tolerance: float = 0.05,
-    limit: int = 500,
+    limit: int = 300,
     pca_items: int = 5000,
     resamples: int = 0,
     seed: int = 0,
@@ -57,7 +57,7 @@ def error_by_width(
     widths, shown = shown_widths(d), x[:limit]
     each = torch.stack([squared_errors(shown, _kept(codes, order[:k], decode, limit).reshape(shown.shape)) for k in widths])
     model = each.mean(1).tolist()
-    axes_shown, pca, spread = pca_errors(x, x_train[:pca_items], d)
+    axes_shown, pca, spread = pca_errors(shown, x_train[:pca_items], d)
     if not model[0] > model[-1]:
         raise NotApplicable(f"all {d} dimensions give no less error ({model[-1]:.3g}) than none ({model[0]:.3g})")
 
