@@ -36,7 +36,7 @@ def test_the_same_seed_gives_the_same_bytes_and_the_name_holds_the_hash(tmp_path
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     again = make_features({"name": data.name, "extractor": QUICK}, data, out)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    assert set(before) == {"extractor.pt", "extractor.json", "statistics.npz"}
+    assert set(before) == {"extractor.pt", "extractor.json", "head.pt", "statistics.npz"}
     assert card == again
     assert card["name"] == f"domain_{card['hash'][:8]}"
     assert card["hash"] == weights_hash(load_features(out, DataModule(data).spec.x).net)
@@ -99,7 +99,7 @@ def test_a_continuous_factor_is_learned_too(tmp_path):
     card["spec"]["fields"]["factors"] |= {"size": [0, 4], "dtype": "float32"}
     (data / "card.json").write_text(json.dumps(card))
     module = DataModule(data)
-    _, found = train_extractor(module, module.rows("train"), 8, QUICK | {"steps": 200})
+    _, found, _ = train_extractor(module, module.rows("train"), 8, QUICK | {"steps": 200})
     assert found["heads"]["a"] > 0.8  # R²
 
 

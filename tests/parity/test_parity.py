@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from latent_atlas.evaluation.own_codes import score_codes
+from latent_atlas.evaluation.own_features import score_features
 from latent_atlas.metrics import dci
 from latent_atlas.metrics.disentanglement import mig, modularity
 from latent_atlas.metrics.frechet import frechet_distance, moments
@@ -25,6 +26,20 @@ def test_frechet_distance_lies_in_the_span_of_the_reference_packages(case):
     theirs = [value for key, value in EXPECTED["feature_cases"][case]["frechet"].items() if key.endswith("_float64")]
     slack = 1e-4 if case == "rank_deficient" else 1e-6
     assert min(theirs) * (1 - slack) <= found <= max(theirs) * (1 + slack)
+
+
+@pytest.mark.parametrize("case", sorted(EXPECTED["feature_cases"]))
+def test_scores_of_features(case):
+    """What ``pipelines/score.py features=... protocol=reference`` gives."""
+    expected = EXPECTED["feature_cases"][case]
+    found = score_features(HERE / f"frechet_{case}.npz", "reference")
+    theirs = [value for key, value in expected["frechet"].items() if key.endswith("_float64")]
+    slack = 1e-4 if case == "rank_deficient" else 1e-6
+    assert min(theirs) * (1 - slack) <= found["fid"] <= max(theirs) * (1 + slack)
+    assert found["kid"] == pytest.approx(expected["kid_all_samples"]["torch_fidelity_float64"], rel=1e-9)
+    for k in (3, 5):
+        for name, value in expected[f"prdc_float64_k{k}"].items():
+            assert found[f"{name}_k{k}"] == pytest.approx(value, abs=1e-12), (name, k)
 
 
 CASES = sorted(EXPECTED["representation_cases"])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latent_atlas.data.spec import Field
+from latent_atlas.metrics.result import NotApplicable
 
 SIDE = 32  # px: larger images are averaged down first, since the extractor is to take seconds
 
@@ -113,7 +114,7 @@ class Inception:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """``features/<data>``: the extractor, and its features of the reference sample (M, f) and of other real items."""
+    """``features/<data>``: the extractor, its features of the reference sample (M, f), of other real items, and its class head."""
 
     name: str
     hash: str
@@ -121,11 +122,19 @@ class FeatureSet:
     net: Any
     real: Tensor
     other: Tensor | None
+    head: nn.Linear | None = None
 
     @torch.inference_mode()
     def extract(self, values: Tensor, batch_size: int = 512) -> Tensor:
         """Features (N, f) of observations or of a model's answers."""
         return torch.cat([self.net(as_input(self.field, part)) for part in values.split(batch_size)])
+
+    @torch.inference_mode()
+    def probabilities(self, values: Tensor) -> Tensor:
+        """Class probabilities (N, C); ``NotApplicable`` where the data has no labels or the extractor never saw them."""
+        if self.head is None:
+            raise NotApplicable("needs labels that the extractor has learned")
+        return self.head(F.relu(self.extract(values))).softmax(1)
 
 
 def load_features(folder: Path, field: Field) -> FeatureSet:
@@ -146,4 +155,9 @@ def load_features(folder: Path, field: Field) -> FeatureSet:
         net.eval()
     arrays = np.load(folder / "statistics.npz")
     other = torch.from_numpy(arrays["other"]) if len(arrays["other"]) else None
-    return FeatureSet(card["name"], card["hash"], field, net, torch.from_numpy(arrays["real"]), other)
+    head = None
+    if (folder / "head.pt").is_file():
+        weights = torch.load(folder / "head.pt", map_location="cpu", weights_only=True)
+        head = nn.Linear(weights["weight"].shape[1], len(weights["weight"]))
+        head.load_state_dict(weights)
+    return FeatureSet(card["name"], card["hash"], field, net, torch.from_numpy(arrays["real"]), other, head)

@@ -77,12 +77,12 @@ def make_features(section: Mapping[str, Any], data: Path, out: Path) -> dict[str
             net: Any = Inception(extractor["weights"])
             digest = _file_hash(Path(extractor["weights"]).expanduser())
             card = {"kind": "inception", "weights": extractor["weights"], "trained_on": "imagenet", "accuracy": None, "heads": {}}
-            dimensions, name = net.dimensions, "inception"
+            dimensions, name, head = net.dimensions, "inception", None
         else:
             dimensions = max(1, min(extractor["dimensions"], len(rows) // 2))
             # Items that the extractor was fitted to would lie nearer to each other than to any held-out item.
             items = np.setdiff1d(module.rows("train"), other_rows)
-            net, card = train_extractor(module, items, dimensions, extractor)
+            net, card, head = train_extractor(module, items, dimensions, extractor)
             digest = weights_hash(net)
             name = f"domain_{digest[:8]}"
         used = FeatureSet(name, digest, field, net, torch.empty(0), None)
@@ -94,6 +94,9 @@ def make_features(section: Mapping[str, Any], data: Path, out: Path) -> dict[str
         if isinstance(net, nn.Module):
             with (folder / "extractor.pt").open("wb") as file:  # a path would enter the archive and change its bytes
                 torch.save(net.state_dict(), file)
+        if head is not None:
+            with (folder / "head.pt").open("wb") as file:
+                torch.save(head, file)
         stored = {"real": real.numpy(), "other": other.numpy()}
         if len(rows) > 1:
             found = moments(real)
@@ -105,8 +108,8 @@ def make_features(section: Mapping[str, Any], data: Path, out: Path) -> dict[str
 
 def train_extractor(
     data: DataModule, items: Rows, dimensions: int, settings: Mapping[str, Any]
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The stem trained on these items, and what it learned from and how well it does on validation items."""
+) -> tuple[nn.Module, dict[str, Any], dict[str, Tensor] | None]:
+    """The stem trained on these items, what it learned from and how well it does on validation items, and its class head."""
     steps, seed = settings["steps"], settings["seed"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -132,7 +135,7 @@ def train_extractor(
     net.eval()
     scores = _validate(net, classifier, heads, data) if heads else {}
     trained_on = "self" if not heads else "labels" if data.spec.first("class") else "factors"
-    return net, {
+    card = {
         "kind": "domain",
         "trained_on": trained_on,
         "heads": scores,
@@ -140,6 +143,16 @@ def train_extractor(
         "steps": steps,
         "seed": seed,
     }
+    return net, card, _class_head(classifier, heads, data)
+
+
+def _class_head(classifier: nn.Module, heads: list[Head], data: DataModule) -> dict[str, Tensor] | None:
+    """The rows of the classifier that tell the classes, which stand first."""
+    label = data.spec.first("class")
+    if not isinstance(classifier, nn.Linear) or not heads or heads[0].name != label:
+        return None
+    rows = slice(0, heads[0].outputs)
+    return {"weight": classifier.weight.detach()[rows].clone(), "bias": classifier.bias.detach()[rows].clone()}
 
 
 def batches(data: DataModule, items: Rows, steps: int, seed: int, batch_size: int) -> Iterator[dict[str, Tensor]]:

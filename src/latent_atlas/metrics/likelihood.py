@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from latent_atlas.metrics.result import Measured, NotApplicable, mean_of
@@ -39,6 +41,32 @@ def nelbo(log_prob: Tensor, posterior: PosteriorArrays) -> Measured:
     if posterior.kl is None:
         raise NotApplicable("the code is a point, not a distribution: there is no bound")
     return mean_of(posterior.kl - log_prob, draws=1)
+
+
+def nll(log_weights: Tensor) -> Measured:
+    """−log p(x) by importance weights: −mean over items of log (1/K) Σ_k p(x, z_k) / q(z_k | x) (Burda et al. 2016, 1509.00519).
+
+    An upper bound in expectation that falls with K, so K is part of the provenance. The mean effective number of draws, out of K,
+    is among the parts: near 1 the weights rest on single draws and K is too small.
+
+    Args:
+        log_weights: (N, K) nats.
+    """
+    weights = log_weights.double()
+    draws = weights.shape[1]
+    estimate = torch.logsumexp(weights, 1) - math.log(draws)
+    share = torch.softmax(weights, 1)
+    found = mean_of(-estimate, draws=draws)
+    parts = {"effective_draws": float((1 / share.square().sum(1)).mean())}
+    return Measured(found.value, found.interval, provenance=found.provenance, parts=parts)
+
+
+def bits_per_dimension(log_weights: Tensor, x: Tensor) -> Measured:
+    """``nll`` in bits for each entry of an item: nats / (entries · log 2)."""
+    found = nll(log_weights)
+    scale = 1 / (math.prod(x.shape[1:]) * math.log(2))
+    interval = None if found.interval is None else (found.interval[0] * scale, found.interval[1] * scale)
+    return Measured(found.value * scale, interval, provenance=found.provenance, parts=found.parts)
 
 
 def active_dimensions(posterior: PosteriorArrays, threshold: float = DEAD) -> Measured:

@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from latent_atlas.metrics.frechet import Moments, frechet_distance
 from latent_atlas.metrics.reconstruction import squared_errors
-from latent_atlas.metrics.result import TooFewSamples
+from latent_atlas.metrics.result import Measured, TooFewSamples
+
+
+class Streaming(Metric):
+    """Any metric of this package over a stream: keeps the arrays that it names, and computes it of all of them at once.
+
+    For what is no sum over items (neighbours, information, trees); on several devices the arrays are gathered. Numbers and names
+    that are no arrays (``k``, ``factor_names``, ``seed``) are given at the start.
+
+    Args:
+        function: such as ``metrics.disentanglement.mig``.
+        arrays: the argument names that come in batches.
+        settings: all its other arguments.
+    """
+
+    def __init__(
+        self, function: Callable[..., Measured], arrays: Sequence[str], settings: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.function, self.arrays, self.settings = function, tuple(arrays), dict(settings or {})
+        for name in self.arrays:
+            self.add_state(f"rows_{name}", default=[], dist_reduce_fx="cat")
+
+    def update(self, **batch: Tensor) -> None:
+        """Adds a batch of each of the arrays."""
+        if set(batch) != set(self.arrays):
+            raise ValueError(f"a batch of {', '.join(self.arrays)} is needed; there is {', '.join(batch) or 'none'}")
+        for name, rows in batch.items():
+            getattr(self, f"rows_{name}").append(rows)
+
+    def compute(self) -> Tensor:
+        """The metric's value of everything so far."""
+        given = {name: dim_zero_cat(getattr(self, f"rows_{name}")) for name in self.arrays}
+        return torch.tensor(self.function(**given, **self.settings).value, dtype=torch.float64)
 
 
 class StreamingMSE(Metric):

@@ -1,0 +1,111 @@
+"""Fidelity scores of features or images that come from anywhere: arrays or folders in, flat numbers out, no model needed."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_atlas.evaluation.own_codes import PROTOCOLS, ScoreError
+from latent_atlas.metrics import fidelity, frechet
+
+DIMENSIONS, STEPS = 64, 400  # of the extractor that two folders are compared by
+LEAST = 8  # images
+
+
+def score_features(path: Path, protocol: str = "atlas", seed: int = 0) -> dict[str, Any]:
+    """fid, kid, and precision, recall, density, coverage at k = 3 and 5 of an .npz with ``real`` and ``fake``, (N, f) each.
+
+    ``reference``: KID as one subset of the first min(N, M) rows; neighbourhoods with < as prdc has them.
+
+    Raises:
+        ScoreError: arrays that are missing or do not fit each other.
+    """
+    if not path.is_file():
+        raise ScoreError(f"{path}: there is no such file")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            given = {name: file[name] for name in file.files}
+    except (OSError, ValueError) as error:
+        raise ScoreError(f"{path}: not an .npz of plain arrays ({str(error).splitlines()[0]})") from error
+    for name in ("real", "fake"):
+        if name not in given:
+            raise ScoreError(f"{path}: it has {', '.join(given) or 'no arrays'}; needed are real and fake")
+        array = given[name]
+        if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
+            raise ScoreError(f"{path}: {name} is {array.dtype} of shape {array.shape}; needed is a table (N, features) of numbers")
+        if not np.isfinite(array).all():
+            raise ScoreError(f"{path}: {name} has {int((~np.isfinite(array)).sum())} entries that are NaN or infinite")
+    real, fake = given["real"], given["fake"]
+    if real.shape[1] != fake.shape[1]:
+        raise ScoreError(f"{path}: real has {real.shape[1]} features, fake has {fake.shape[1]}")
+    if min(len(real), len(fake)) <= 5:
+        raise ScoreError(f"{path}: {min(len(real), len(fake))} rows; at least 6 are needed for 5 neighbours")
+    return compare(torch.from_numpy(real), torch.from_numpy(fake), protocol, seed)
+
+
+def compare(real: Tensor, fake: Tensor, protocol: str, seed: int) -> dict[str, Any]:
+    """The scores of two sets of features (N, f) and (M, f)."""
+    if protocol not in PROTOCOLS:
+        raise ScoreError(f"protocol={protocol}: it is one of {', '.join(PROTOCOLS)}")
+    reference = protocol == "reference"
+    found: dict[str, Any] = {"protocol": protocol, "seed": seed, "n_real": len(real), "n_fake": len(fake)}
+    reasons: dict[str, str] = {}
+    n, d = min(len(real), len(fake)), real.shape[1]
+    if n < 2 * d and not reference:
+        reasons["fid"] = f"{n} samples are below 2·d = {2 * d} features"
+    else:
+        found["fid"] = frechet.frechet_distance(frechet.moments(real), frechet.moments(fake))
+    found["kid"] = fidelity.kid(real, fake, subsets=0 if reference else 100, seed=seed).value
+    for k in (3, 5):
+        for score in (fidelity.precision, fidelity.recall, fidelity.density, fidelity.coverage):
+            found[f"{score.__name__}_k{k}"] = score(real, fake, k, strict=reference).value
+    return found | {"not_applicable": reasons}
+
+
+def score_folders(real: Path, fake: Path, protocol: str = "atlas", seed: int = 0) -> dict[str, Any]:
+    """The same for two folders of images, by an extractor that learns the real ones' own kind, from labels if there are any.
+
+    Images of the second folder are read as those of the first were: the same size and channels. The scores compare folders against
+    these real images and nothing else, so the extractor's name stands beside them.
+
+    Raises:
+        ScoreError: a folder that is missing or has too few images.
+    """
+    from latent_atlas.data.datamodule import DataModule
+    from latent_atlas.data.prepare import prepare
+    from latent_atlas.data.preprocess import read_new
+    from latent_atlas.data.reader import DataError
+    from latent_atlas.evaluation.extractors import FeatureSet
+    from latent_atlas.evaluation.features import train_extractor, weights_hash
+
+    with tempfile.TemporaryDirectory() as folder:
+        reader = {"_target_": "latent_atlas.data.image_folder.ImageFolder", "path": str(real)}
+        conf: dict[str, Any] = {
+            "name": "real",
+            "title": str(real),
+            "about": "",
+            "reader": reader,
+            "split": {"val": 0.0, "test": 0.0},
+        }
+        conf |= {"reference_size": LEAST, "provides": {"observation": "image", "fields": []}}
+        try:
+            prepare({"name": "real", "data": conf}, Path(folder) / "real")
+            data = DataModule(Path(folder) / "real")
+            values, _, rejected = read_new(data.card["preprocessing"], data.spec, fake)
+        except DataError as error:
+            raise ScoreError(str(error)) from error
+    if min(len(data), len(values)) < LEAST:
+        raise ScoreError(f"{real} has {len(data)} images and {fake} {len(values)}; at least {LEAST} of each are needed")
+    dimensions = max(1, min(DIMENSIONS, len(data) // 2, len(values) // 2))
+    settings = {"steps": STEPS, "seed": seed, "batch_size": min(64, len(data))}
+    net, card, _ = train_extractor(data, np.arange(len(data)), dimensions, settings)
+    used = FeatureSet("domain", weights_hash(net), data.spec.x, net, torch.empty(0), None)
+    rows = [used.extract(data.take(np.arange(len(data)))[data.spec.observation]), used.extract(torch.as_tensor(values))]
+    found = compare(rows[0], rows[1], protocol, seed)
+    said = {"extractor": f"domain_{used.hash[:8]}", "trained_on": card["trained_on"], "set_aside": len(rejected)}
+    return found | said

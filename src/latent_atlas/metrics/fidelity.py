@@ -1,0 +1,283 @@
+"""Do samples look like data, all of it, and not like its copy? Kernel distance, neighbourhoods, memorisation, modes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latent_atlas.metrics.intervals import Rows, bootstrap
+from latent_atlas.metrics.neighbours import PRODUCTS
+from latent_atlas.metrics.result import Z95, Measured, NotApplicable, TooFewSamples, mean_of
+
+BLOCK = 1024
+BLOCKS = 10  # disjoint blocks of rows whose spread gives KID's interval
+PAIRS = 8  # of samples and the training items that they lie nearest to, for pictures
+
+
+def kid(
+    features_real: Tensor,
+    features_samples: Tensor,
+    subsets: int = 100,
+    size: int = 1000,
+    seed: int = 0,
+) -> Measured:
+    """Kernel distance: squared MMD with the kernel (x·y / d + 1)³ (Bińkowski et al. 2018, arXiv:1801.01401).
+
+    The unbiased estimate, so it may be negative and is never clipped: the mean of ``subsets`` draws of ``size`` rows without
+    replacement, or, where there are no more rows than that or ``subsets`` is 0, of the first min(N, M) rows at once. The
+    interval is from 10 disjoint blocks of rows: overlapping subsets are no independent draws, so their spread is no standard error.
+
+    Args:
+        features_real: (N, f).
+        features_samples: (M, f).
+        subsets: draws; 0 for all rows at once.
+        size: rows of each draw.
+        seed: of the draws.
+
+    Raises:
+        TooFewSamples: fewer than 2 rows.
+    """
+    x, y = _rows(features_real), _rows(features_samples)
+    n = min(len(x), len(y))
+    if n < 2:
+        raise TooFewSamples(f"{n} samples: a kernel distance needs 2")
+    rng = np.random.default_rng(seed)
+    if subsets == 0 or n <= size:
+        value, drawn = polynomial_mmd(x[:n], y[:n]), {"subsets": 1, "subset_size": n}
+    else:
+        draws = [(rng.permutation(len(x))[:size], rng.permutation(len(y))[:size]) for _ in range(subsets)]
+        value = float(np.mean([polynomial_mmd(x[a], y[b]) for a, b in draws]))
+        drawn = {"subsets": subsets, "subset_size": size}
+    interval = None
+    if n >= 10 * BLOCKS:
+        parts = zip(np.array_split(np.arange(n), BLOCKS), np.array_split(rng.permutation(n), BLOCKS), strict=True)
+        spread = float(np.std([polynomial_mmd(x[a], y[b]) for a, b in parts], ddof=1)) / np.sqrt(BLOCKS)
+        interval = (value - Z95 * spread, value + Z95 * spread)
+    return Measured(value, interval, provenance={"n": n, "dimensions": x.shape[1], "kernel": "polynomial 3", **drawn})
+
+
+def polynomial_mmd(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Unbiased squared MMD of equally many rows (m, f)."""
+    m, d = x.shape
+
+    def kernel(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (a @ b.T / d + 1) ** 3
+
+    within = kernel(x, x), kernel(y, y)
+    same = sum(float(k.sum() - np.trace(k)) for k in within) / (m * (m - 1))
+    return same - 2 * float(kernel(x, y).mean())
+
+
+@dataclass(frozen=True)
+class Neighbourhoods:
+    """Which points lie in whose ball, the ball of a point reaching to its k-th nearest other.
+
+    Args:
+        inside: (M,) in how many balls of real items a sample lies.
+        recalled: (N,) whether a real item lies in the ball of some sample.
+        covered: (N,) whether the ball of a real item holds a sample.
+    """
+
+    inside: Tensor
+    recalled: Tensor
+    covered: Tensor
+
+
+def precision(features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False) -> Measured:
+    """Share of samples inside the manifold of real items: in the ball of some real item to its k-th neighbour.
+
+    Kynkäänniemi et al. 2019 (arXiv:1904.06991). Two samples of one distribution do not reach 1 (about 0.7 at k = 3, N = 1,000 in 32
+    dimensions), so the ceiling, of other real items, is part of the score. ``strict`` is prdc's < in place of ≤.
+
+    Args:
+        features_real: (N, f).
+        features_samples: (M, f), cut to N.
+        k: neighbours, oneself not counted.
+        strict: points on the sphere are outside.
+    """
+    found = neighbourhoods(features_real, features_samples, k, strict)
+    return _share(found.inside > 0, k, strict)
+
+
+def recall(features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False) -> Measured:
+    """Share of real items inside the manifold of the samples; arguments as of ``precision``."""
+    return _share(neighbourhoods(features_real, features_samples, k, strict).recalled, k, strict)
+
+
+def density(features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False) -> Measured:
+    """In how many balls of real items a sample lies, over k (Naeem et al. 2020, arXiv:2002.09797); may exceed 1.
+
+    Where an outlier's one large ball makes precision 1, it counts here as one ball only. Arguments as of ``precision``.
+    """
+    return _share(neighbourhoods(features_real, features_samples, k, strict).inside.double() / k, k, strict)
+
+
+def coverage(features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False) -> Measured:
+    """Share of real items whose ball holds a sample (Naeem et al. 2020); arguments as of ``precision``."""
+    return _share(neighbourhoods(features_real, features_samples, k, strict).covered, k, strict)
+
+
+def neighbourhoods(real: Tensor, samples: Tensor, k: int, strict: bool) -> Neighbourhoods:
+    """The four scores' common work, done once for the same features."""
+    n = min(len(real), len(samples))
+    if n <= k:
+        raise TooFewSamples(f"{n} samples have no {k} neighbours each")
+    mark = hashlib.sha256(repr((k, strict)).encode())
+    for part in (real, samples):
+        mark.update(np.ascontiguousarray(np.asarray(part)).tobytes())
+    return _neighbourhoods(_Pair(mark.hexdigest(), real, samples), k, strict)
+
+
+class _Pair:
+    """Features that are equal where their contents are."""
+
+    def __init__(self, mark: str, real: Tensor, samples: Tensor) -> None:
+        self.mark, self.real, self.samples = mark, real, samples
+
+    def __hash__(self) -> int:
+        return hash(self.mark)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Pair) and self.mark == other.mark
+
+
+@functools.lru_cache(maxsize=2)
+def _neighbourhoods(pair: _Pair, k: int, strict: bool) -> Neighbourhoods:
+    real, samples = torch.as_tensor(_rows(pair.real)), torch.as_tensor(_rows(pair.samples))
+    centre = real.mean(0)  # a large common offset would cost distances their digits
+    real, samples = real - centre, samples - centre
+    own, theirs = radii(real, k), radii(samples, k)
+    inside = torch.zeros(len(samples), dtype=torch.int64)
+    recalled, covered = [], []
+    for start in range(0, len(real), BLOCK):
+        rows = slice(start, start + BLOCK)
+        distances = torch.cdist(real[rows], samples, compute_mode=PRODUCTS)
+        reach = own[rows, None]
+        held = distances < reach if strict else distances <= reach
+        inside += held.sum(0)
+        covered.append(held.any(1))
+        recalled.append((distances < theirs if strict else distances <= theirs).any(1))
+    return Neighbourhoods(inside, torch.cat(recalled), torch.cat(covered))
+
+
+def radii(points: Tensor, k: int) -> Tensor:
+    """The distance of each point (N, f) to its k-th nearest other, (N,)."""
+    found = []
+    for start in range(0, len(points), BLOCK):
+        distances = torch.cdist(points[start : start + BLOCK], points, compute_mode=PRODUCTS)
+        distances[torch.arange(len(distances)), torch.arange(start, start + len(distances))] = 0.0
+        found.append(distances.kthvalue(k + 1, dim=1).values)
+    return torch.cat(found)
+
+
+def memorisation(features_real: Tensor, features_samples: Tensor, features_train: Tensor, chance: float = 0.01) -> Measured:
+    """Share of samples that lie nearer to a training item than all but ``chance`` of the held-out items do.
+
+    A model that has learned the distribution scores ``chance``, one that copies its training set 1. After Meehan et al. 2020
+    (arXiv:2004.05675), who compare the two sets of distances by a rank test.
+
+    Args:
+        features_real: (N, f) of held-out items.
+        features_samples: (M, f).
+        features_train: (T, f) of training items.
+        chance: the share of held-out items that lie as near.
+
+    Returns:
+        ``parts["pairs"]``: the 8 samples nearest to training items, as (sample, training item, distance).
+    """
+    if len(features_real) < 2 / chance:
+        raise TooFewSamples(f"{len(features_real)} held-out items do not tell the nearest {chance:.0%} of them")
+    held_out, _ = _nearest(features_real, features_train)
+    distance, item = _nearest(features_samples, features_train)
+    near = float(torch.quantile(held_out, chance))
+    order = distance.argsort()[:PAIRS].tolist()
+    pairs = [[index, int(item[index]), float(distance[index])] for index in order]
+    copied = mean_of((distance <= near).double(), n_train=len(features_train), chance=chance)
+    parts = {"pairs": pairs, "threshold": near}
+    return Measured(copied.value, copied.interval, floor=1.0, ceiling=chance, provenance=copied.provenance, parts=parts)
+
+
+def inception_score(probabilities_samples: Tensor, probabilities_real: Tensor, resamples: int = 0, splits: int = 1) -> Measured:
+    """exp E KL(p(y | x) ‖ p(y)) of the classes that the extractor sees in samples (Salimans et al. 2016, arXiv:1606.03498).
+
+    Between 1 and the number of classes; the ceiling is that of real items. By the data set's own classifier, so it compares models
+    on one data set and is not the number that papers give for ImageNet's classes. One split: ten splits of few items are noise.
+    """
+
+    def value(p: Tensor) -> float:
+        found = [_score(part) for part in p.double().chunk(splits)]
+        return float(np.mean(found))
+
+    drawn = value(probabilities_samples)
+    interval = bootstrap(drawn, lambda rows: value(probabilities_samples[_index(rows)]), len(probabilities_samples), resamples)
+    said = {"n": len(probabilities_samples), "classes": probabilities_samples.shape[1], "splits": splits}
+    return Measured(drawn, interval, floor=1.0, ceiling=value(probabilities_real), provenance=said)
+
+
+def modes_hit(probabilities_samples: Tensor, probabilities_real: Tensor) -> Measured:
+    """How many classes of the data samples reach, as the extractor sees them (as of Stacked MNIST, Srivastava et al. 2017).
+
+    A class is reached where its share among samples is at least a tenth of that among real items. ``parts`` has both shares.
+    """
+    real, drawn = _class_shares(probabilities_real), _class_shares(probabilities_samples)
+    there = real > 0
+    reached = int(((drawn >= real / 10) & there).sum())
+    parts = {"real": real.tolist(), "samples": drawn.tolist()}
+    said = {"n": len(probabilities_samples), "classes": int(there.sum())}
+    return Measured(float(reached), floor=1.0, ceiling=float(there.sum()), provenance=said, parts=parts)
+
+
+def modes_kl(probabilities_samples: Tensor, probabilities_real: Tensor, resamples: int = 0) -> Measured:
+    """KL(classes of samples ‖ classes of real items) in nats: 0 where samples share the data's proportions."""
+    real = _class_shares(probabilities_real)
+    classes = probabilities_samples.argmax(1).numpy()
+
+    def value(rows: Rows) -> float:
+        drawn = np.bincount(classes[rows], minlength=len(real)) / len(rows)
+        there = drawn > 0
+        return float((drawn[there] * np.log(drawn[there] / np.maximum(real[there], 0.5 / len(probabilities_real)))).sum())
+
+    n = len(classes)
+    found = value(np.arange(n))
+    return Measured(found, bootstrap(found, value, n, resamples), ceiling=0.0, provenance={"n": n, "classes": len(real)})
+
+
+def _share(values: Tensor, k: int, strict: bool) -> Measured:
+    return mean_of(values.double(), k=k, strict=strict)
+
+
+def _rows(features: Tensor) -> NDArray[np.float64]:
+    return np.asarray(features, dtype=np.float64)
+
+
+def _index(rows: Rows) -> Tensor:
+    return torch.from_numpy(rows)
+
+
+def _nearest(points: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The distance of each point to its nearest target, and which that is."""
+    goal = torch.as_tensor(_rows(targets))
+    centre = goal.mean(0)
+    parts = [
+        torch.cdist(torch.as_tensor(_rows(part)) - centre, goal - centre, compute_mode=PRODUCTS).min(1)
+        for part in points.split(BLOCK)
+    ]
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
+
+
+def _score(p: Tensor) -> float:
+    p = p.clamp(min=1e-16)
+    return float((p * (p.log() - p.mean(0).log())).sum(1).mean().exp())
+
+
+def _class_shares(probabilities: Tensor) -> NDArray[np.float64]:
+    if probabilities.shape[1] < 2:
+        raise NotApplicable("the data has a single class")
+    counts = np.bincount(probabilities.argmax(1).numpy(), minlength=probabilities.shape[1])
+    return counts / len(probabilities)
