@@ -32,7 +32,7 @@ def score(
         compute = functools.partial(call, function, wanted, conf.get("arguments") or {})
         measured = compute(arrays)
         key, found = entry(conf, {**provenance, **measured.provenance}, measured)
-        found["interval_by"] = interval_by(found, wanted, arrays)
+        found["interval_by"] = interval_by(conf, found, wanted, arrays)
         if references is not None:
             found |= bounds(
                 conf, found, wanted, references, lambda given: call(function, wanted, conf.get("arguments") or {}, given)
@@ -54,10 +54,12 @@ def by_protocol(conf: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:
     return {**conf, "arguments": {**(conf.get("arguments") or {}), **own}}
 
 
-def interval_by(found: Score, wanted: Mapping[str, bool], arrays: Arrays) -> str | None:
+def interval_by(conf: Mapping[str, Any], found: Score, wanted: Mapping[str, bool], arrays: Arrays) -> str | None:
     """Where the interval came from."""
     if found["interval"] is None:
         return None
+    if conf.get("interval_is"):
+        return str(conf["interval_is"])
     if "refits" in wanted and arrays.get("refits") > 1:
         return f"{arrays.get('refits')} refits"
     return f"bootstrap, {arrays.get('resamples')} resamples" if "resamples" in wanted else "normal, over items"
