@@ -141,6 +141,7 @@ def _scores(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: st
     alone: Options = {"codes": z, "factors": v, "factor_sizes": sizes}
     drawn: Options = alone | {"grid": arrays.get("grid_mus"), "seed": seed}
     machine: Options = {"standardise": False, "score": "accuracy"} if reference else {}
+    outliers, normaliser = ("kept", "max") if reference else ("drawn in", "quantile")
     trees: Options = {"estimator": estimator}
     importance: Options = {"importance": "raw"} if reference else {}
     informativeness = {
@@ -152,9 +153,12 @@ def _scores(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: st
         ({"modularity": ""}, lambda: disentanglement.modularity(**alone, **cut, **varying)),
         ({"sap": ""}, lambda: separability.sap(**pair, **machine)),
         ({"sap_continuous": ""}, lambda: separability.sap(**pair, standardise=not reference, score="r2")),
-        ({"explicitness_test": "", "explicitness_train": "train"}, lambda: separability.explicitness(**pair)),
-        ({"irs": ""}, lambda: interventions.irs(**alone)),
-        ({"beta_vae_score": "", "beta_vae_score_train": "train"}, lambda: interventions.beta_vae_score(**drawn)),
+        ({"explicitness_test": "", "explicitness_train": "train"}, lambda: separability.explicitness(**pair, outliers=outliers)),
+        ({"irs": ""}, lambda: interventions.irs(**alone, normaliser=normaliser)),
+        (
+            {"beta_vae_score": "", "beta_vae_score_train": "train"},
+            lambda: interventions.beta_vae_score(**drawn, standardise=not reference),
+        ),
         (
             {"factor_vae_score": "", "factor_vae_score_train": "train"},
             lambda: interventions.factor_vae_score(**drawn, relative=not reference),

@@ -35,6 +35,7 @@ class Boosted:
         test: (K,) on held-out items.
         chance: (K,) held-out accuracy of the commonest training class; 0 of a quantity.
         estimator: the library that grew the trees.
+        items: (K,) held-out items.
     """
 
     importance: NDArray[np.float64]
@@ -42,6 +43,7 @@ class Boosted:
     test: NDArray[np.float64]
     chance: NDArray[np.float64]
     estimator: str
+    items: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def boost(tasks: Sequence[Task], estimator: str = "lightgbm", workers: int = 1, 
         np.array([row["test"] for row in rows]),
         np.array([row["chance"] for row in rows]),
         rows[0]["estimator"],
+        np.array([len(task.y_test) for task in tasks]),
     )
 
 

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latent_atlas.metrics.boosting import Boosted, Task, boost
-from latent_atlas.metrics.information import Factor, factors_of
+from latent_atlas.metrics.information import QUANTILE, Factor, default_bins, factors_of, informative
 from latent_atlas.metrics.intervals import plain_numbers, refitted
 from latent_atlas.metrics.result import Measured, NotApplicable, TooFewSamples
 
 Names = Sequence[str] | None
 Sizes = Sequence[int] | None
+Dimensions = NDArray[np.bool_]
 LEAST = 20  # items to fit trees on
 _FITS: dict[str, tuple[Boosted, list[Factor]]] = {}  # the three scores share their trees
 
@@ -56,7 +57,7 @@ def dci_disentanglement(
         NotApplicable: fewer than two dimensions or factors.
     """
 
-    def value(found: Boosted) -> float:
+    def value(found: Boosted, _: Dimensions) -> float:
         return disentanglement(_weighted(found, importance))
 
     return _measured(
@@ -76,10 +77,17 @@ def dci_completeness(
     importance: str = "weighted",
     workers: int = 2,
 ) -> Measured:
-    """Is a factor read from one dimension only? 1 is yes. Arguments as of ``dci_disentanglement``."""
+    """Is a factor read from one dimension only? 1 is yes. Arguments as of ``dci_disentanglement``.
 
-    def value(found: Boosted) -> float:
-        return completeness(_weighted(found, importance))
+    ``weighted`` counts dimensions that carry information on a factor, or 5 % of all importance: over all d, entropies to the base d
+    call an entangled code the more complete the more dead dimensions it has.
+    """
+
+    def value(found: Boosted, informed: Dimensions) -> float:
+        if importance == "raw":
+            return completeness(found.importance)
+        weighted = _weighted(found, importance)
+        return completeness(weighted[informed | (weighted.sum(1) > 0.05 * weighted.sum())])
 
     return _measured(
         value, codes, factors, codes_train, factors_train, factor_names, factor_sizes, refits, estimator, importance, workers
@@ -104,7 +112,7 @@ def dci_informativeness(
     ``dci_disentanglement``.
     """
 
-    def value(found: Boosted) -> float:
+    def value(found: Boosted, _: Dimensions) -> float:
         return float((skill(found) if over_chance else found.test).mean())
 
     kind = "skill" if over_chance else "accuracy"
@@ -122,7 +130,7 @@ def disentanglement(importance: NDArray[np.float64]) -> float:
 
 
 def completeness(importance: NDArray[np.float64]) -> float:
-    """C of importances (d, K); 0 where nothing is predicted."""
+    """C of importances (d, K); 0 where nothing is predicted, 1 of a single dimension."""
     total = importance.sum()
     if total <= 0:
         return 0.0
@@ -132,6 +140,13 @@ def completeness(importance: NDArray[np.float64]) -> float:
 def skill(found: Boosted) -> NDArray[np.float64]:
     """(K,) held-out skill over chance, between 0 and 1."""
     return np.clip((found.test - found.chance) / np.maximum(1 - found.chance, 1e-9), 0, 1)
+
+
+def proven(found: Boosted) -> NDArray[np.float64]:
+    """(K,) skill, 0 where it is within three standard errors of none: of noise, one lucky factor would make a perfect D."""
+    test, chance = np.clip(found.test, 0, 1), found.chance
+    error = np.sqrt((test * (1 - test) + chance * (1 - chance)) / found.items)
+    return np.where(test - chance > 3 * error, skill(found), 0.0)
 
 
 def fitted(
@@ -151,7 +166,7 @@ def fitted(
 
 
 def _measured(
-    value: Callable[[Boosted], float],
+    value: Callable[[Boosted, Dimensions], float],
     codes: ArrayLike,
     factors: ArrayLike,
     codes_train: ArrayLike,
@@ -174,12 +189,13 @@ def _measured(
     columns = [listed.index(factor.name) for factor in kept]
     tests = [_matching(v[:, k], factor) for k, factor in zip(columns, kept, strict=True)]
     found = _fit_once(kept, tests, z_train, z, estimator, workers)
-    values = [value(found)]
+    informed = informative(z_train, kept, default_bins(len(z_train), QUANTILE), QUANTILE)
+    values = [value(found, informed)]
     for repeat in range(1, refits):
         rows = np.random.default_rng(repeat).integers(0, len(z_train), len(z_train))
         again, _ = factors_of(v_train[rows][:, columns], [f.name for f in kept], [0 if f.continuous else 2 for f in kept])
         if len(again) == len(kept):
-            values.append(value(_fit_once(again, tests, z_train[rows], z, estimator, workers)))
+            values.append(value(_fit_once(again, tests, z_train[rows], z, estimator, workers), informed))
     mean, interval = refitted(values)
     names_kept = [factor.name for factor in kept]
     parts = {
@@ -222,11 +238,11 @@ def _fit_once(
 
 
 def _weighted(found: Boosted, importance: str) -> NDArray[np.float64]:
-    return found.importance * skill(found) if importance == "weighted" else found.importance
+    return found.importance * proven(found) if importance == "weighted" else found.importance
 
 
 def _entropy(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of each column (outcomes, R), to the base of the number of outcomes; a column of zeros is as uncertain as can be."""
     p = columns + 1e-11
     p = p / p.sum(0)
-    return -(p * np.log(p)).sum(0) / np.log(len(columns))
+    return -(p * np.log(p)).sum(0) / np.log(max(2, len(columns)))

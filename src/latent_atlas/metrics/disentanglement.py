@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latent_atlas.metrics.information import (
+    QUANTILE,
     Factor,
     Information,
     default_bins,
@@ -22,7 +23,7 @@ from latent_atlas.metrics.result import Measured, NotApplicable
 
 Names = Sequence[str] | None
 Sizes = Sequence[int] | None
-QUANTILE = "quantile_miller_madow"
+Dimensions = NDArray[np.bool_]
 
 
 def mig(
@@ -62,7 +63,7 @@ def mig(
         "dimension": dict(zip(study.names, found.normalised.argmax(0).tolist(), strict=True)),
         "binned": [f.name for f in study.factors if len(np.unique(f.values)) > study.bins],
     }
-    return study.measured(lambda one: float(_gaps(one).mean()), resamples, best_information(study), parts)
+    return study.measured(lambda one, _: float(_gaps(one).mean()), resamples, best_information(study), parts)
 
 
 def mig_sup(
@@ -84,11 +85,11 @@ def mig_sup(
     study = Study(codes, factors, factor_names, factor_sizes, bins, estimator, least=1)
     if len(study.factors) < 2:
         raise NotApplicable("a gap between factors needs at least two that vary")
-    alive = informative(study.codes, study.factors, study.bins, estimator)
-    if not alive.any():
-        return study.measured(lambda _: 0.0, 0, None, {"dimensions": 0})
-    parts = {"dimensions": int(alive.sum())}
-    return study.measured(lambda one: float(_gaps_of_rows(one.normalised[alive]).mean()), resamples, None, parts)
+
+    def value(found: Information, alive: Dimensions) -> float:
+        return float(_gaps_of_rows(found.normalised[alive]).mean()) if alive.any() else 0.0
+
+    return study.measured(value, resamples, None, {}, over="informative")
 
 
 def jemmig(
@@ -103,17 +104,21 @@ def jemmig(
     """Joint entropy minus mutual information gap, normalised: 1 − [H(z*, v) − I(z*; v) + I(z°; v)] / (H(v) + log bins).
 
     z* and z° carry most and second most about v. Unlike MIG it asks that z* carries nothing but v (Do & Tran 2020, 1908.09961).
+    Dimensions that carry no more than a permutation do not stand for z*: a constant has the least joint entropy of all, and a code
+    of constants would score 0.6.
     """
     study = Study(codes, factors, factor_names, factor_sizes, bins, estimator)
 
-    def value(found: Information) -> float:
-        order = found.mutual.argsort(0)
-        pick = np.arange(found.mutual.shape[1])
+    def value(found: Information, alive: Dimensions) -> float:
+        most = found.entropy + np.log(study.bins)
+        mutual = np.where(alive[:, None], found.mutual, 0.0)
+        joint = np.where(alive[:, None], found.joint, most)
+        order, pick = mutual.argsort(0), np.arange(len(most))
         first, second = order[-1], order[-2]
-        score = found.joint[first, pick] - found.mutual[first, pick] + found.mutual[second, pick]
-        return float((1 - score / (found.entropy + np.log(study.bins))).mean())
+        score = joint[first, pick] - mutual[first, pick] + mutual[second, pick]
+        return float((1 - score / most).mean())
 
-    return study.measured(value, resamples, None, {})
+    return study.measured(value, resamples, None, {}, over="informative")
 
 
 def modularity(
@@ -138,18 +143,12 @@ def modularity(
     study = Study(codes, factors, factor_names, factor_sizes, bins, estimator, least=1)
     if len(study.factors) < 2:
         raise NotApplicable("modularity needs at least two factors that vary")
-    alive = np.ones(study.codes.shape[1], bool)
-    if dimensions == "informative":
-        alive = informative(study.codes, study.factors, study.bins, estimator)
-    elif dimensions == "varying":
-        alive = np.ptp(study.codes, axis=0) > 0
-    found = _modularity(study.information().mutual)
-    parts = {"dimensions": int(alive.sum()), "all": float(found.mean())}
+    parts = {"all": float(_modularity(study.information().mutual).mean())}
 
-    def value(one: Information) -> float:
-        return float(_modularity(one.mutual)[alive].mean()) if alive.any() else 0.0
+    def value(found: Information, alive: Dimensions) -> float:
+        return float(_modularity(found.mutual)[alive].mean()) if alive.any() else 0.0
 
-    return study.measured(value, resamples, 1.0, parts, averaged_over=dimensions)
+    return study.measured(value, resamples, 1.0, parts, over=dimensions)
 
 
 class Study:
@@ -173,35 +172,37 @@ class Study:
         """Of every pair."""
         return information(self.codes, factors or self.factors, self.bins, self.estimator)
 
+    def dimensions(self, over: str, factors: Sequence[Factor] | None = None) -> Dimensions:
+        """Which (d,) count: those that are ``informative`` of these factors, ``varying`` or ``all``."""
+        if over == "informative":
+            return informative(self.codes, factors or self.factors, self.bins, self.estimator)
+        return np.ptp(self.codes, axis=0) > 0 if over == "varying" else np.ones(self.codes.shape[1], bool)
+
     def measured(
         self,
-        value: Callable[[Information], float],
+        value: Callable[[Information, Dimensions], float],
         resamples: int,
         ceiling: float | None,
         parts: dict[str, Any],
-        **provenance: Any,
+        over: str = "all",
     ) -> Measured:
-        """The value with its floor on shuffled items and its bootstrap interval."""
+        """The value with its floor on shuffled items, of which the dimensions are chosen anew, and its bootstrap interval."""
+        alive, loose = self.dimensions(over), shuffled(self.factors, 0)
 
         def again(rows: Rows) -> float:
-            drawn = [Factor(f.name, f.values[_positions(f, rows)], f.known[rows], f.continuous) for f in self.factors]
-            return value(information(self.codes[rows], drawn, self.bins, self.estimator))
+            drawn = [factor.at(rows) for factor in self.factors]
+            return value(information(self.codes[rows], drawn, self.bins, self.estimator), alive)
 
-        found = value(self.information())
+        found = value(self.information(), alive)
+        said = {"n": len(self.codes), "bins": self.bins, "estimator": self.estimator, "codes": "mode"}
         return Measured(
             found,
             bootstrap(found, again, len(self.codes), resamples),
-            floor=value(self.information(shuffled(self.factors, 0))),
+            floor=value(self.information(loose), self.dimensions(over, loose)),
             ceiling=ceiling,
-            provenance={"n": len(self.codes), "bins": self.bins, "estimator": self.estimator, "codes": "mode", **provenance},
-            parts=parts | {"constant": self.constant},
+            provenance=said if over == "all" else said | {"averaged_over": over},
+            parts=parts | {"constant": self.constant} | ({} if over == "all" else {"dimensions": int(alive.sum())}),
         )
-
-
-def _positions(factor: Factor, rows: Rows) -> Rows:
-    """Where the known ones of these items lie among a factor's values."""
-    where: Rows = np.cumsum(factor.known) - 1
-    return where[rows[factor.known[rows]]]
 
 
 def _gaps(found: Information) -> NDArray[np.float64]:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latent_atlas.metrics.disentanglement import QUANTILE, Study
-from latent_atlas.metrics.information import Information, informative
+from latent_atlas.metrics.disentanglement import QUANTILE, Dimensions, Study
+from latent_atlas.metrics.information import Information
 from latent_atlas.metrics.intervals import plain_numbers, refitted
 from latent_atlas.metrics.result import Measured, NotApplicable
 from latent_atlas.metrics.separability import Pair
@@ -39,9 +39,7 @@ def infom(
         NotApplicable: fewer than two factors that vary.
     """
     study = _study(codes, factors, factor_names, factor_sizes, bins, estimator)
-    alive = informative(study.codes, study.factors, study.bins, estimator)
-    parts = {"dimensions": int(alive.sum())}
-    return study.measured(lambda found: _largest_share(found.normalised[alive]), resamples, 1.0, parts)
+    return study.measured(lambda found, alive: _largest_share(found.normalised[alive]), resamples, 1.0, {}, over="informative")
 
 
 def infoc(
@@ -59,14 +57,14 @@ def infoc(
         NotApplicable: fewer than two factors that vary, or a single dimension that carries information.
     """
     study = _study(codes, factors, factor_names, factor_sizes, bins, estimator)
-    alive = informative(study.codes, study.factors, study.bins, estimator)
 
-    def value(found: Information) -> float:
-        return _largest_share(found.normalised[alive].T)
+    def value(found: Information, alive: Dimensions) -> float:
+        # One dimension alone has no others to share with.
+        return _largest_share(found.normalised[alive].T) if alive.sum() > 1 else 0.0
 
-    if alive.sum() == 1:
+    if study.dimensions("informative").sum() == 1:
         raise NotApplicable("a single dimension carries information: nothing to share among")
-    return study.measured(value, resamples, 1.0, {"dimensions": int(alive.sum())})
+    return study.measured(value, resamples, 1.0, {}, over="informative")
 
 
 def infoe(

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latent_atlas.metrics.outliers import varying
 from latent_atlas.metrics.result import NotApplicable
 
 Codes = NDArray[np.int64]
 Floats = NDArray[np.float64]
+QUANTILE = "quantile_miller_madow"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Factor:
     def of(self, rows: NDArray[Any]) -> NDArray[Any]:
         """The known items' rows of an array (N, ...)."""
         return rows if self.known.all() else rows[self.known]
+
+    def at(self, rows: NDArray[np.int64]) -> Factor:
+        """The factor on these items (M,), which may repeat."""
+        known = self.known[rows]
+        return Factor(self.name, self.values[(np.cumsum(self.known) - 1)[rows[known]]], known, self.continuous)
 
 
 def factors_of(
@@ -154,11 +161,17 @@ def default_bins(n: int, estimator: str) -> int:
 
 
 def informative(codes: NDArray[Any], factors: Sequence[Factor], bins: int, estimator: str, seed: int = 0) -> NDArray[np.bool_]:
-    """Which dimensions (d,) carry more about some factor than about 5 permutations of it, or than 0.01 nats of the largest."""
-    found = information(codes, factors, bins, estimator).mutual.max(1)
-    null = np.max([information(codes, shuffled(factors, seed + k), bins, estimator).mutual.max(1) for k in range(5)], axis=0)
-    spread = np.ptp(np.asarray(codes, np.float64), axis=0) > 0
-    return (found > null + 0.01) & spread
+    """Which dimensions (d,) carry more about some factor than 5 permutations of it by 0.01 nats.
+
+    And by three standard deviations of the information of independent variables, √(df / 2) / n with df = (bins − 1)(values − 1):
+    among 200 items chance alone often beats five permutations.
+    """
+    found = information(codes, factors, bins, estimator).mutual
+    null = np.max([information(codes, shuffled(factors, seed + k), bins, estimator).mutual for k in range(5)], axis=0)
+    values = np.array([min(len(np.unique(factor.values)), bins) for factor in factors])
+    items = np.array([len(factor.values) for factor in factors])
+    margin = np.maximum(0.01, 3 * np.sqrt((bins - 1) * (values - 1) / 2) / items)
+    return (found > null + margin).any(1) & varying(codes)
 
 
 def shuffled(factors: Sequence[Factor], seed: int) -> list[Factor]:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from latent_atlas.metrics.information import Factor, factors_of, histogram_bins
-from latent_atlas.metrics.intervals import refitted
+from latent_atlas.metrics.information import QUANTILE, Factor, default_bins, factors_of, histogram_bins, informative, shuffled
+from latent_atlas.metrics.intervals import bootstrap, refitted
+from latent_atlas.metrics.outliers import drawn_in, varying
 from latent_atlas.metrics.result import Measured, NotApplicable, TooFewSamples
 
 Names = Sequence[str] | None
@@ -36,6 +37,12 @@ class Grid:
         self.codes, self.sizes = codes, np.asarray(sizes)
         self.strides = np.array([int(np.prod(sizes[k + 1 :])) for k in range(len(sizes))])
         self.factors = len(sizes)
+
+    def known(self, most: int = 10_000) -> tuple[NDArray[Any], list[Factor]]:
+        """Codes (n, d) of up to ``most`` rows, and their factors."""
+        rows = np.random.default_rng(0).permutation(len(self.codes))[:most]
+        values = np.unravel_index(rows, tuple(self.sizes))
+        return self.codes[rows], [Factor(str(k), value, np.ones(len(rows), bool), False) for k, value in enumerate(values)]
 
     def fixed(self, rng: Generator, chosen: Rows, size: int) -> Rows:
         """Rows (P, size): within a point all share one value of the factor ``chosen`` (P,), everything else is drawn freely."""
@@ -63,7 +70,7 @@ class Sample:
     """Codes (N, d) of items with factors that vary; items with an unknown value of a factor never stand for it."""
 
     def __init__(self, codes: NDArray[Any], factors: Sequence[Factor], bins: int = 20) -> None:
-        self.codes, self.factors = codes, len(factors)
+        self.codes, self.factors, self.varying = codes, len(factors), factors
         self.groups = []
         for factor in factors:
             values = histogram_bins(factor.values, bins) if factor.continuous else factor.values
@@ -74,6 +81,10 @@ class Sample:
             self.groups.append((rows[order], starts[counts > 1], counts[counts > 1]))
             if not (counts > 1).any():
                 raise TooFewSamples(f"no two items share a value of {factor.name}")
+
+    def known(self) -> tuple[NDArray[Any], list[Factor]]:
+        """All codes and their factors."""
+        return self.codes, list(self.varying)
 
     def fixed(self, rng: Generator, chosen: Rows, size: int) -> Rows:
         """As ``Grid.fixed``, from the items at hand."""
@@ -114,6 +125,7 @@ def beta_vae_score(
     grid: ArrayLike | None = None,
     train: int = TRAIN,
     evaluation: int = EVALUATION,
+    standardise: bool = True,
 ) -> Measured:
     """Accuracy of a linear classifier that is told mean |z − z'| of 64 pairs and says which factor they share (Higgins et al.
     2017).
@@ -130,14 +142,18 @@ def beta_vae_score(
         grid: (prod(factor_sizes), d) codes of every combination, in place of codes and factors.
         train: votes that the classifier is fitted to.
         evaluation: votes that it is scored on.
+        standardise: codes, with far outliers drawn in; the classifier's penalty sees their scale. ``False``: as published.
     """
-    setting, names = _setting(codes, factors, factor_names, factor_sizes, grid, train, evaluation)
+    setting, names = _setting(codes, factors, factor_names, factor_sizes, grid, train, evaluation, standardise)
+    if standardise:
+        z = setting.source.codes
+        spread = z.std(axis=0, dtype=np.float64)
+        setting.source.codes = (z / np.where(varying(z), spread, 1.0)).astype(z.dtype)
     found = [beta_vae(setting, seed + k) for k in range(max(1, refits))]
     mean, interval = refitted([one for _, one in found])
     parts = {"train": found[0][0], "constant": names}
-    return Measured(
-        mean, interval, floor=1 / setting.source.factors, ceiling=1.0, provenance=_said(setting, codes, grid), parts=parts
-    )
+    said = _said(setting, grid) | {"standardise": standardise}
+    return Measured(mean, interval, floor=1 / setting.source.factors, ceiling=1.0, provenance=said, parts=parts)
 
 
 def beta_vae(setting: Setting, seed: int) -> tuple[float, float]:
@@ -173,15 +189,17 @@ def factor_vae_score(
 ) -> Measured:
     """Accuracy of a majority vote that is told which dimension varies least while a factor is fixed (Kim & Mnih 2018, 1802.05983).
 
-    Variances are relative to those over all items. Dimensions whose standard deviation is below ``threshold`` (of the largest;
-    ``relative=False``: in the codes' own units) are left out: kept, a constant dimension varies least of all and wins every vote
-    (a perfect code of 5 factors then scores 0.19). Without a live dimension the score is 0. Arguments as of ``beta_vae_score``.
+    Variances are relative to those over all items. Dead dimensions are left out: kept, a constant dimension varies least of all
+    and wins every vote (a perfect code of 5 factors then scores 0.19). Without a live dimension the score is 0. Dead is what is
+    narrower than ``threshold`` of the widest dimension and carries no more about the factors than their permutation does, so that
+    nothing of a rescaled code is lost. Far outliers are drawn in. ``relative=False``, as published: dead is a standard deviation
+    below ``threshold`` in the codes' own units. Arguments as of ``beta_vae_score``.
     """
-    setting, names = _setting(codes, factors, factor_names, factor_sizes, grid, train, evaluation)
+    setting, names = _setting(codes, factors, factor_names, factor_sizes, grid, train, evaluation, relative)
     found = [factor_vae(setting, seed + k, threshold, relative) for k in range(max(1, refits))]
     mean, interval = refitted([one[1] for one in found])
     parts = {"train": found[0][0], "active": found[0][2], "constant": names}
-    said = _said(setting, codes, grid) | {"threshold": threshold, "relative": relative}
+    said = _said(setting, grid) | {"threshold": threshold, "relative": relative}
     return Measured(mean, interval, floor=1 / setting.source.factors, ceiling=1.0, provenance=said, parts=parts)
 
 
@@ -189,7 +207,7 @@ def factor_vae(setting: Setting, seed: int, threshold: float, relative: bool = F
     """Accuracy on the votes that decide and on others, and the number of live dimensions."""
     rng, z = np.random.default_rng(seed), setting.source.codes
     spread = z.var(axis=0, ddof=1, dtype=np.float64)
-    alive = np.sqrt(spread) >= max(threshold * (np.sqrt(spread.max()) if relative else 1.0), 1e-12)
+    alive = _live(setting.source, np.sqrt(spread), threshold) if relative else np.sqrt(spread) >= max(threshold, 1e-12)
     if not alive.any():
         return 0.0, 0.0, 0
     live, spread = np.ascontiguousarray(z[:, alive]), spread[alive]
@@ -210,37 +228,61 @@ def factor_vae(setting: Setting, seed: int, threshold: float, relative: bool = F
     )
 
 
+def _live(source: Grid | Sample, spread: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
+    """Which dimensions (d,) vary, and are wide or carry information."""
+    alive = varying(source.codes)
+    narrow = alive & (spread < threshold * spread.max())
+    if narrow.any():
+        z, factors = source.known()
+        alive[narrow] = informative(z[:, narrow], factors, default_bins(len(z), QUANTILE), QUANTILE)
+    return alive
+
+
 def irs(
     codes: ArrayLike,
     factors: ArrayLike,
     factor_names: Names = None,
     factor_sizes: Sizes = None,
+    resamples: int = 0,
     quantile: float = 0.99,
     bins: int = 20,
+    normaliser: str = "quantile",
 ) -> Measured:
     """Interventional robustness: how little a dimension moves while its factor is fixed and the others change (Suter et al. 2019).
 
-    1 − mean over values of the ``quantile`` of |z − E[z | v]| / max |z − E z|, the best factor of each dimension, weighted by the
-    latter (arXiv:1811.00007, with the quantile that disentanglement_lib takes in place of a maximum). The normaliser is a maximum
-    and grows with N, so N is part of the provenance. Factors of more than ``bins`` values are cut into bins of equal width. It
-    assumes that factors were varied independently.
+    1 − (mean over values of the ``quantile`` of |z − E[z | v]|) / (the same of |z − E z|), the best factor of each informative
+    dimension, their mean (arXiv:1811.00007, with the quantile that disentanglement_lib takes in place of a maximum); far outliers
+    are drawn in. ``max``: as published, over the largest deviation, which grows with N, so that noise scores above 0; weighted by
+    it, so that the score depends on the dimensions' scales; over all that vary. Factors of more than ``bins`` values are cut into
+    bins of equal width. It assumes that factors were varied independently.
     """
     z = np.asarray(codes)
     kept, constant = factors_of(factors, factor_names, factor_sizes)
-    live = z[:, z.var(axis=0) > 0]
-    said = {"n": len(z), "quantile": quantile, "bins": bins, "codes": "mode"}
-    if not live.shape[1]:
-        return Measured(0.0, floor=0.0, ceiling=1.0, provenance=said, parts={"active": 0, "constant": constant})
-    found = interventional_robustness(live, kept, quantile, bins)
-    rng = np.random.default_rng(0)
-    loose = [Factor(f.name, rng.permutation(f.values), f.known, f.continuous) for f in kept]
-    chance = interventional_robustness(live, loose, quantile, bins)
-    return Measured(found, floor=chance, ceiling=1.0, provenance=said, parts={"active": live.shape[1], "constant": constant})
+    said = {"n": len(z), "quantile": quantile, "normaliser": normaliser, "bins": bins, "codes": "mode"}
+    if normaliser == "quantile":
+        z = drawn_in(z)[0]
+        alive = informative(z, kept, default_bins(len(z), QUANTILE), QUANTILE)
+    else:
+        alive = z.var(axis=0) > 0
+    parts = {"dimensions": int(alive.sum()), "constant": constant}
+    if not alive.any():
+        return Measured(0.0, floor=0.0, ceiling=1.0, provenance=said, parts=parts)
+    live = z[:, alive]
+
+    def value(rows: Rows) -> float:
+        return interventional_robustness(live[rows], [factor.at(rows) for factor in kept], quantile, bins, normaliser)
+
+    found = interventional_robustness(live, kept, quantile, bins, normaliser)
+    chance = interventional_robustness(live, shuffled(kept, 0), quantile, bins, normaliser)
+    return Measured(found, bootstrap(found, value, len(z), resamples), chance, 1.0, said, parts)
 
 
-def interventional_robustness(z: NDArray[Any], factors: Sequence[Factor], quantile: float, bins: int) -> float:
+def interventional_robustness(
+    z: NDArray[Any], factors: Sequence[Factor], quantile: float, bins: int, normaliser: str = "max"
+) -> float:
     """IRS of codes (N, d) without constant dimensions."""
-    largest = np.abs(z - z.mean(0)).max(0)
+    away = np.abs(z - z.mean(0))
+    largest = away.max(0) if normaliser == "max" else np.quantile(away, quantile, axis=0)
     moved = np.empty((z.shape[1], len(factors)))
     for k, factor in enumerate(factors):
         values = histogram_bins(factor.values, bins)
@@ -248,24 +290,33 @@ def interventional_robustness(z: NDArray[Any], factors: Sequence[Factor], quanti
         order = np.argsort(values, kind="stable")
         groups = np.split(rows[order], np.flatnonzero(np.diff(values[order])) + 1)
         moved[:, k] = np.mean([np.quantile(np.abs(group - group.mean(0)), quantile, axis=0) for group in groups], axis=0)
-    scores = (1 - moved / largest[:, None]).max(1)
-    return float(np.average(scores, weights=largest))
+    scores = (1 - moved / np.where(largest > 0, largest, 1.0)[:, None]).max(1)
+    return float(np.average(scores, weights=largest) if normaliser == "max" else scores.clip(min=0).mean())
 
 
 def _setting(
-    codes: ArrayLike, factors: ArrayLike, names: Names, sizes: Sizes, grid: ArrayLike | None, train: int, evaluation: int
+    codes: ArrayLike,
+    factors: ArrayLike,
+    names: Names,
+    sizes: Sizes,
+    grid: ArrayLike | None,
+    train: int,
+    evaluation: int,
+    tame: bool,
 ) -> tuple[Setting, list[str]]:
+    z = np.asarray(codes if grid is None else grid)
+    z = drawn_in(z)[0] if tame else z
     if grid is not None:
         if sizes is None or not all(sizes):
             raise NotApplicable("a grid needs the number of values of each factor")
-        return Setting(Grid(np.asarray(grid), sizes), train, evaluation), []
+        return Setting(Grid(z, sizes), train, evaluation), []
     kept, constant = factors_of(factors, names, sizes)
     if len(kept) < 2:
         raise NotApplicable("which factor is fixed can be asked of at least two that vary")
-    return Setting(Sample(np.asarray(codes), kept), train, evaluation), constant
+    return Setting(Sample(z, kept), train, evaluation), constant
 
 
-def _said(setting: Setting, codes: ArrayLike, grid: ArrayLike | None) -> dict[str, Any]:
+def _said(setting: Setting, grid: ArrayLike | None) -> dict[str, Any]:
     drawn = "grid" if grid is not None else "items"
     n = len(setting.source.codes)
     return {"n": n, "drawn_from": drawn, "batch": BATCH, "votes": [setting.train, setting.evaluation], "codes": "mode"}

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from latent_atlas.metrics.information import Factor, factors_of
 from latent_atlas.metrics.intervals import plain_numbers, refitted
+from latent_atlas.metrics.outliers import drawn_in
 from latent_atlas.metrics.result import Measured, NotApplicable
 
 Names = Sequence[str] | None
@@ -71,16 +72,17 @@ def explicitness(
     factor_names: Names = None,
     factor_sizes: Sizes = None,
     refits: int = 0,
+    outliers: str = "drawn in",
 ) -> Measured:
     """Mean over factors and classes of the one-against-rest AUC of a logistic regression on all dimensions (Ridgeway & Mozer 2018).
 
     0.5 is chance and 1 perfect, on held-out items; classes that the held-out items lack are left out, quantities have no classes.
-    Arguments as of ``sap``.
+    Arguments as of ``sap``; ``outliers="kept"`` leaves far codes where they are.
 
     Raises:
         NotApplicable: no factor of classes.
     """
-    data = Pair(codes, factors, codes_train, factors_train, factor_names, factor_sizes, standardise=True)
+    data = Pair(codes, factors, codes_train, factors_train, factor_names, factor_sizes, True, outliers)
     if all(factor.continuous for factor in data.factors):
         raise NotApplicable("every factor is a quantity: there are no classes to tell apart")
     found = explicitness_per_factor(data)
@@ -105,9 +107,12 @@ class Pair:
         names: Names,
         sizes: Sizes,
         standardise: bool,
+        outliers: str = "drawn in",
     ) -> None:
         self.test, self.train = (np.asarray(z, np.float64) for z in (codes, codes_train))
         if standardise:
+            if outliers == "drawn in":
+                self.train, self.test = drawn_in(self.train, self.test)
             spread = self.train.std(0)
             centre, scale = self.train.mean(0), np.where(spread > 0, spread, 1.0)
             self.test, self.train = (self.test - centre) / scale, (self.train - centre) / scale
@@ -122,12 +127,7 @@ class Pair:
         rows = np.random.default_rng(seed).integers(0, len(self.train), len(self.train))
         other = object.__new__(Pair)
         other.__dict__ = self.__dict__ | {"train": self.train[rows]}
-        drawn = []
-        for factor in self.factors:
-            where = np.cumsum(factor.known) - 1
-            values = factor.values[where[rows[factor.known[rows]]]]
-            drawn.append(Factor(factor.name, values, factor.known[rows], factor.continuous))
-        other.factors = drawn
+        other.factors = [factor.at(rows) for factor in self.factors]
         return other
 
 

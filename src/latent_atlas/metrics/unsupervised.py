@@ -2,64 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latent_atlas.metrics.information import default_bins, histogram_bins, mutual_information, quantile_bins
-from latent_atlas.metrics.intervals import bootstrap
-from latent_atlas.metrics.result import Measured, NotApplicable
+from latent_atlas.metrics.intervals import Rows, bootstrap
+from latent_atlas.metrics.outliers import drawn_in, varying
+from latent_atlas.metrics.result import Measured, NotApplicable, TooFewSamples
 
 Floats = NDArray[np.float64]
-ALIVE = 1e-3  # of the largest variance: what varies less is dead
+ALIVE = 1e-6  # of the largest variance: what varies less is dead
+LEAST_NATS = 0.01  # of KL: what carries less is dead
 
 
-def total_correlation(codes: ArrayLike, resamples: int = 0, dimensions: str = "active") -> Measured:
+def total_correlation(codes: ArrayLike, resamples: int = 0, dimensions: str = "active", posterior: Any = None) -> Measured:
     """Total correlation of a Gaussian with the codes' covariance: ½ (Σ log Σ_ii − log det Σ), in nats; 0 is uncorrelated.
 
-    Dead dimensions are left out: one exactly constant dimension makes it infinite. The determinant is taken by logarithms, since
-    the product of 32 variances of 0.25 underflows what some packages test it against. ``all`` is disentanglement_lib's.
+    The determinant is taken by logarithms, since the product of 32 variances of 0.25 underflows what some packages test it against.
+    ``active`` leaves dead dimensions out (one exactly constant makes it infinite), draws far outliers in and subtracts what N items
+    of an uncorrelated Gaussian show, about d (d − 1) / 4N, so that it may lie below 0. ``all`` and ``varying`` are
+    disentanglement_lib's, which does none of this.
+
+    Args:
+        codes: (N, d).
+        resamples: of the bootstrap interval.
+        dimensions: active, varying or all.
+        posterior: with ``kl_per_dimension`` (d,); known, dimensions below 0.01 nats are dead; else only what does not vary.
+
+    Raises:
+        NotApplicable: fewer than two live dimensions, or one that is a linear function of others.
+        TooFewSamples: no more items than dimensions.
     """
-    return _of_covariance(codes, gaussian_total_correlation, resamples, dimensions)
+    return _of_covariance(codes, gaussian_total_correlation, resamples, dimensions, posterior, unbiased=dimensions == "active")
 
 
-def wasserstein_correlation(codes: ArrayLike, resamples: int = 0, dimensions: str = "active", normalised: bool = True) -> Measured:
+def wasserstein_correlation(
+    codes: ArrayLike, resamples: int = 0, dimensions: str = "active", normalised: bool = True, posterior: Any = None
+) -> Measured:
     """Squared 2-Wasserstein distance of that Gaussian from the one with the same variances and no correlation; over the total
     variance.
 
     2 tr Σ − 2 tr (D^½ Σ D^½)^½ with D = diag Σ (Watters et al. 2019, arXiv:1901.07017). ``normalised=False`` is not divided.
+    Dimensions count by their variance: unlike the other scores it changes where one is rescaled. Other arguments as of
+    ``total_correlation``.
     """
 
     def value(covariance: Floats) -> float:
         found = gaussian_wasserstein_correlation(covariance)
         return found / float(np.trace(covariance)) if normalised else found
 
-    return _of_covariance(codes, value, resamples, dimensions)
+    return _of_covariance(codes, value, resamples, dimensions, posterior)
 
 
-def dimension_information(codes: ArrayLike, bins: int | None = None, estimator: str = "quantile_miller_madow") -> Measured:
+def dimension_information(
+    codes: ArrayLike,
+    resamples: int = 0,
+    bins: int | None = None,
+    estimator: str = "quantile_miller_madow",
+    posterior: Any = None,
+) -> Measured:
     """Mean mutual information of two dimensions, in nats; 0 is independent.
 
-    Dead dimensions are left out: they carry no information and would make a correlated code look better. ``histogram20`` is
-    disentanglement_lib's, over all dimensions.
+    Dead dimensions are left out: they carry no information and would make a correlated code look better. Where no ``posterior``
+    tells, dead is a variance below 1e-6 of the widest dimension's. ``histogram20`` is disentanglement_lib's, over all dimensions.
     """
     z = np.asarray(codes)
     if estimator != "histogram20":
-        z = z[:, _alive(z)]
+        alive = _carrying(z, posterior)
+        z = z[:, _alive(z) if alive is None else alive]
     if z.shape[1] < 2:
         raise NotApplicable("fewer than two dimensions vary")
     bins = bins or default_bins(len(z), estimator)
     cut = histogram_bins if estimator == "histogram20" else quantile_bins
-    columns = [cut(column, bins) for column in z.T]
-    found = mutual_information(columns, columns, corrected=estimator != "histogram20").mutual
-    d = len(found)
-    value = float((found.sum() - np.trace(found)) / (d * d - d))
-    return Measured(value, floor=None, ceiling=0.0, provenance={"n": len(z), "bins": bins, "estimator": estimator, "dimensions": d})
+    d = z.shape[1]
+
+    def value(rows: Rows) -> float:
+        columns = [cut(column, bins) for column in z[rows].T]
+        found = mutual_information(columns, columns, corrected=estimator != "histogram20").mutual
+        return float((found.sum() - np.trace(found)) / (d * d - d))
+
+    found = value(np.arange(len(z)))
+    interval = bootstrap(found, value, len(z), resamples)
+    said = {"n": len(z), "bins": bins, "estimator": estimator, "dimensions": d}
+    return Measured(found, interval, ceiling=0.0, provenance=said)
 
 
-def udr(codes: Sequence[ArrayLike], kl: Sequence[ArrayLike] | None = None, threshold: float = 0.01) -> Measured:
+def udr(codes: Sequence[ArrayLike], kl: Sequence[ArrayLike] | None = None, threshold: float = LEAST_NATS) -> Measured:
     """Unsupervised disentanglement ranking over seeds: do runs of one model find the same dimensions (Duan et al. 2020,
     1905.12614)?
 
@@ -105,23 +136,63 @@ def gaussian_wasserstein_correlation(covariance: Floats) -> float:
     return 2 * float(np.trace(covariance)) - 2 * float(np.sqrt(spectrum.clip(min=0)).sum())
 
 
-def _of_covariance(codes: ArrayLike, value: Any, resamples: int, dimensions: str) -> Measured:
+def chance_correlation(n: int, d: int) -> float:
+    """The expected Gaussian total correlation of n items of an uncorrelated Gaussian in d dimensions, in nats.
+
+    ½ [d ψ(m / 2) − Σ_i ψ((m − i) / 2)], i from 0 to d − 1, m = n − 1: the mean of a Wishart determinant's logarithm. It is the same
+    whatever the covariance.
+    """
+    from scipy.special import digamma
+
+    m = n - 1
+    return 0.5 * float(d * digamma(m / 2) - digamma((m - np.arange(d)) / 2).sum())
+
+
+def _of_covariance(
+    codes: ArrayLike,
+    statistic: Callable[[Floats], float],
+    resamples: int,
+    dimensions: str,
+    posterior: Any,
+    unbiased: bool = False,
+) -> Measured:
     z = np.asarray(codes)
-    if dimensions != "all":
-        z = z[:, _alive(z) if dimensions == "active" else np.ptp(z, axis=0) > 0]
-    if z.shape[1] < 2:
+    if dimensions == "active":
+        alive = _carrying(z, posterior)
+        z = drawn_in(z[:, varying(z) if alive is None else alive])[0]
+    elif dimensions == "varying":
+        z = z[:, np.ptp(z, axis=0) > 0]
+    n, d = z.shape
+    if d < 2:
         raise NotApplicable("fewer than two dimensions vary")
-    found = value(np.cov(z.T))
-    interval = bootstrap(found, lambda rows: value(np.cov(z[rows].T)), len(z), resamples) if len(z) > 2 else None
+    if n <= d:
+        raise TooFewSamples(f"the covariance of {d} dimensions needs more than {n} items")
+    bias = chance_correlation(n, d) if unbiased else 0.0
+
+    def value(rows: NDArray[Any]) -> float:
+        return statistic(np.cov(rows.T)) - bias
+
+    found = value(z)
+    if not np.isfinite(found):
+        raise NotApplicable("it is infinite: a dimension is constant or a linear function of others")
+    interval = bootstrap(found, lambda rows: value(z[rows]), n, resamples)
     rng = np.random.default_rng(0)
-    independent = value(np.cov(np.stack([rng.permutation(column) for column in z.T])))
-    said = {"n": len(z), "dimensions": z.shape[1], "over": dimensions, "codes": "mode"}
+    independent = value(np.stack([rng.permutation(column) for column in z.T], 1))
+    said = {"n": n, "dimensions": d, "over": dimensions, "codes": "mode"}
     return Measured(found, interval, ceiling=independent, provenance=said)
 
 
+def _carrying(z: NDArray[Any], posterior: Any) -> NDArray[np.bool_] | None:
+    """Dimensions (d,) of at least 0.01 nats that vary, where that is known."""
+    kl = getattr(posterior, "kl_per_dimension", None)
+    if kl is None or len(kl) != z.shape[1]:
+        return None
+    return (np.asarray(kl) >= LEAST_NATS) & varying(z)
+
+
 def _alive(z: NDArray[Any]) -> NDArray[np.bool_]:
-    spread = z.var(axis=0, dtype=np.float64)
-    return spread > ALIVE * spread.max() if spread.max() > 0 else spread > 0
+    spread = drawn_in(z)[0].var(axis=0, dtype=np.float64)
+    return varying(z) & (spread > ALIVE * spread.max())
 
 
 def _ranks(z: Floats) -> Floats:
