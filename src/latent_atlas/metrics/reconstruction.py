@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from latent_atlas.metrics.result import Measured, NotApplicable, mean_of
 
 CHUNK = 512
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first; Wang et al. 2003
 SSIM_WINDOW = 11  # Wang et al. 2004: an 11 × 11 Gaussian window of scale 1.5
+SMALL_WINDOW = 7  # the largest that leaves images of 28 px three scales
+C1, C2 = 0.01**2, 0.03**2  # against division by 0, for a range of 1; Wang et al. 2004
+LEAST_SIDE = {"alex": 31, "vgg": 16, "squeeze": 17}  # px: smaller images leave the last layers of a backbone nothing
 
 
 def squared_errors(x: Tensor, recon: Tensor) -> Tensor:
     """The mean squared error of each item, (N,), in squared units of x."""
-    if x.shape != recon.shape:
-        raise ValueError(f"x is {tuple(x.shape)}, its reconstruction {tuple(recon.shape)}")
+    same_shape(x, recon)
     pairs = zip(x.split(CHUNK), recon.split(CHUNK), strict=True)  # a float64 copy of everything would triple the memory
     return torch.cat([(a.double() - b.double()).square().flatten(1).mean(1) for a, b in pairs])
+
+
+def in_range(x: Tensor, low: float = 0.0, high: float = 1.0) -> None:
+    """Raises ``ValueError`` where images leave [low, high]: of other units every score that knows a range is wrong in silence."""
+    if float(x.min()) < low or float(x.max()) > high:
+        raise ValueError(f"images must lie in [{low:g}, {high:g}]; these reach from {float(x.min()):.3g} to {float(x.max()):.3g}")
+
+
+def same_shape(x: Tensor, recon: Tensor) -> None:
+    """Raises ``ValueError`` for a reconstruction of another shape."""
+    if x.shape != recon.shape:
+        raise ValueError(f"x is {tuple(x.shape)}, its reconstruction {tuple(recon.shape)}")
 
 
 def mse(x: Tensor, recon: Tensor) -> Measured:
@@ -31,10 +47,17 @@ def mse(x: Tensor, recon: Tensor) -> Measured:
 def psnr(x: Tensor, recon: Tensor, data_range: float = 1.0) -> Measured:
     """Peak signal-to-noise ratio, 10 log10(range² / MSE) in dB, of the mean squared error over all items.
 
+    Args:
+        x: (N, C, H, W) in [0, data_range].
+        recon: of the same shape.
+        data_range: the largest value that a pixel may have.
+
     Raises:
+        ValueError: images of another range.
         NotApplicable: the reconstruction is exact, where the ratio is infinite.
     """
     error = mse(x, recon)
+    in_range(x, 0.0, data_range)
 
     def decibels(value: float) -> float:
         return 10 * math.log10(data_range**2 / value)
@@ -48,7 +71,9 @@ def psnr(x: Tensor, recon: Tensor, data_range: float = 1.0) -> Measured:
 
 
 def ssim(x: Tensor, recon: Tensor, batch_size: int = 250) -> Measured:
-    """Structural similarity (Wang et al. 2004) of images (N, C, H, W), reconstructions clipped to [0, 1]; by torchmetrics.
+    """Structural similarity (Wang et al. 2004) of images (N, C, H, W), reconstructions clipped to [0, 1].
+
+    An 11 px Gaussian window of scale 1.5, images continued by reflection so that every pixel has one (as torchmetrics).
 
     Raises:
         NotApplicable: an image smaller than the window.
@@ -56,13 +81,11 @@ def ssim(x: Tensor, recon: Tensor, batch_size: int = 250) -> Measured:
     side = min(x.shape[-2:])
     if side < SSIM_WINDOW:
         raise NotApplicable(f"images of {side} px are smaller than the {SSIM_WINDOW} px window")
-    if float(x.min()) < 0 or float(x.max()) > 1:
-        raise ValueError(f"images must lie in [0, 1]; these reach from {float(x.min()):.3g} to {float(x.max()):.3g}")
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    # Item by item where the last batch would leave a single one: torchmetrics then returns a scalar.
+    same_shape(x, recon)
+    in_range(x)
+    edge = [SSIM_WINDOW // 2] * 4
     parts = [
-        structural_similarity_index_measure(b.clamp(0, 1), a, data_range=1.0, reduction="none").reshape(-1)
+        _similarities(F.pad(a.float(), edge, mode="reflect"), F.pad(b.float().clamp(0, 1), edge, mode="reflect"), SSIM_WINDOW)[1]
         for a, b in zip(x.split(batch_size), recon.split(batch_size), strict=True)
     ]
     return mean_of(torch.cat(parts), window=SSIM_WINDOW)
@@ -70,8 +93,7 @@ def ssim(x: Tensor, recon: Tensor, batch_size: int = 250) -> Measured:
 
 def mae(x: Tensor, recon: Tensor) -> Measured:
     """Mean absolute error over items and entries."""
-    if x.shape != recon.shape:
-        raise ValueError(f"x is {tuple(x.shape)}, its reconstruction {tuple(recon.shape)}")
+    same_shape(x, recon)
     pairs = zip(x.split(CHUNK), recon.split(CHUNK), strict=True)
     return mean_of(torch.cat([(a.double() - b.double()).abs().flatten(1).mean(1) for a, b in pairs]))
 
@@ -81,36 +103,63 @@ def ms_ssim(x: Tensor, recon: Tensor, batch_size: int = 250) -> Measured:
 
     As published it halves an image four times under an 11 px window and so needs 161 px. Here: as many of the published five
     scales and weights (made to sum to 1) as leave a side of at least the window, which is 7 px below 161 px (Gaussian of scale
-    1.5): 3 scales at 28 and 32 px, 4 at 64 px. Both are part of the provenance, since another kernel is another score.
+    1.5, only where it lies wholly inside): 3 scales at 28 and 32 px, 4 at 64 px. Both are part of the provenance, since another
+    kernel is another score. Negative similarities count as 0. (torchmetrics takes 11 px whatever window it is given.)
 
     Raises:
         NotApplicable: images of fewer than 14 px, which have but one scale.
     """
     side = min(x.shape[-2:])
-    window = SSIM_WINDOW if side >= 161 else 7
-    scales = 1 + sum(side // 2**k >= window for k in range(1, len(WEIGHTS)))
+    window = SSIM_WINDOW if side >= 161 else SMALL_WINDOW
+    scales = min(len(WEIGHTS), 1 + sum(side // 2**k >= window for k in range(1, len(WEIGHTS))))
     if scales < 2 or side < window:
         raise NotApplicable(f"images of {side} px have a single scale under a {window} px window")
-    if float(x.min()) < 0 or float(x.max()) > 1:
-        raise ValueError(f"images must lie in [0, 1]; these reach from {float(x.min()):.3g} to {float(x.max()):.3g}")
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
-
-    weights = tuple(weight / sum(WEIGHTS[:scales]) for weight in WEIGHTS[:scales])
-    parts = [
-        multiscale_structural_similarity_index_measure(
-            b.clamp(0, 1), a, kernel_size=window, data_range=1.0, betas=weights, normalize="relu", reduction="none"
-        ).reshape(-1)
-        for a, b in zip(x.split(batch_size), recon.split(batch_size), strict=True)
-    ]
+    same_shape(x, recon)
+    in_range(x)
+    weights = torch.tensor(WEIGHTS[:scales], dtype=torch.float64)
+    weights /= weights.sum()
+    parts = []
+    for a, b in zip(x.split(batch_size), recon.split(batch_size), strict=True):
+        a, b, factors = a.float(), b.float().clamp(0, 1), []
+        for scale in range(scales):
+            contrast, whole = _similarities(a, b, window)
+            factors.append(whole if scale == scales - 1 else contrast)
+            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+        parts.append((torch.stack(factors, 1).double().clamp(min=0) ** weights).prod(1))
     return mean_of(torch.cat(parts), window=window, scales=scales)
+
+
+def _similarities(a: Tensor, b: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """The mean over windows of contrast and structure, and of these times luminance, each (B,); images (B, C, H, W) in [0, 1]."""
+    down, across = _bell(a.shape[-2], window), _bell(a.shape[-1], window).T
+
+    def blurred(images: Tensor) -> Tensor:
+        return (down @ images @ across).flatten(2)
+
+    mean_a, mean_b = blurred(a), blurred(b)
+    var_a, var_b = (blurred(i * i) - m * m for i, m in ((a, mean_a), (b, mean_b)))
+    contrast = (2 * (blurred(a * b) - mean_a * mean_b) + C2) / (var_a + var_b + C2)
+    luminance = (2 * mean_a * mean_b + C1) / (mean_a * mean_a + mean_b * mean_b + C1)
+    return contrast.mean((1, 2)), (luminance * contrast).mean((1, 2))
+
+
+def _bell(side: int, window: int) -> Tensor:
+    """(side − window + 1, side): each row weighs one window by a Gaussian of scale 1.5; products beat convolutions of one channel."""
+    place = torch.arange(side) - torch.arange(side - window + 1)[:, None] - (window - 1) / 2
+    bell = torch.exp(-place.square() / (2 * 1.5**2)) * (place.abs() <= (window - 1) / 2)
+    return bell / bell.sum(1, keepdim=True)
 
 
 def lpips(x: Tensor, recon: Tensor, net: str = "alex", batch_size: int = 64) -> Measured:
     """Distance of deep features (Zhang et al. 2018, arXiv:1801.03924), v0.1 weights, images in [-1, 1]; by the package ``lpips``.
 
     Raises:
-        NotApplicable: the package or the backbone's weights are not installed; random weights would give a random score.
+        NotApplicable: the package or the backbone's weights are not installed (random weights would give a random score), or images
+            smaller than the backbone takes, or neither grey nor coloured.
     """
+    side, channels = min(x.shape[-2:]), x.shape[1]
+    if side < LEAST_SIDE[net] or channels not in (1, 3):
+        raise NotApplicable(f"{net} takes grey or colour images of at least {LEAST_SIDE[net]} px; these are {channels} × {side} px")
     try:
         from lpips import LPIPS  # type: ignore[import-not-found]
     except ImportError as error:
@@ -120,13 +169,22 @@ def lpips(x: Tensor, recon: Tensor, net: str = "alex", batch_size: int = 64) -> 
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     if not list(cache.glob(f"{net}*.pth")):
         raise NotApplicable(f"needs the weights of {net}, which are not under {cache}")
+    same_shape(x, recon)
+    in_range(x)
     model = LPIPS(net=net, version="0.1", verbose=False).eval()
     pairs = zip(x.split(batch_size), recon.split(batch_size), strict=True)
     with torch.inference_mode():
         found = [model(_rgb(a), _rgb(b)).reshape(-1) for a, b in pairs]
-    return mean_of(torch.cat(found), floor=None, net=net, version="0.1")
+    return mean_of(torch.cat(found), net=net, version="0.1", weights=_digest(model))
 
 
 def _rgb(images: Tensor) -> Tensor:
-    scaled = images.clamp(0, 1) * 2 - 1
-    return scaled.expand(-1, 3, -1, -1) if images.shape[1] == 1 else scaled[:, :3]
+    return (images.clamp(0, 1) * 2 - 1).expand(-1, 3, -1, -1)
+
+
+def _digest(model: torch.nn.Module) -> str:
+    """The first digits of the sha256 of a network's weights."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()[:8]
