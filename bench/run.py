@@ -1,4 +1,4 @@
-"""``make bench``: start-up and training speed beside their peers. ``python bench/run.py [--quick] [startup] [train]``"""
+"""``make bench``: speed beside peers. ``python bench/run.py [--quick] [startup] [train] [disentanglement] [frechet]``"""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+PARTS = ("startup", "train", "disentanglement", "frechet")
 
 
 def main() -> None:
     options = [word for word in sys.argv[1:] if word.startswith("--")]
-    parts = [word for word in sys.argv[1:] if not word.startswith("--")] or ["startup", "train"]
-    if unknown := [part for part in parts if part not in ("startup", "train")] + [o for o in options if o != "--quick"]:
-        sys.exit(f"bench: {unknown[0]}? usage: python bench/run.py [--quick] [startup] [train]")
+    parts = [word for word in sys.argv[1:] if not word.startswith("--")] or list(PARTS)
+    if unknown := [part for part in parts if part not in PARTS] + [o for o in options if o != "--quick"]:
+        sys.exit(f"bench: {unknown[0]}? usage: python bench/run.py [--quick] [{'] ['.join(PARTS)}]")
     for part in parts:
         print(f"== {part}", flush=True)
         __import__(part).main(options)

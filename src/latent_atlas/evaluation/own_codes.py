@@ -44,7 +44,7 @@ def score_codes(path: Path, protocol: str = "atlas", seed: int = 0, estimator: s
     arrays = read(path, seed)
     found: dict[str, Any] = {"protocol": protocol, "seed": seed, "n": len(arrays["codes"])}
     reasons: dict[str, str] = {}
-    for names, compute in _scores(arrays, protocol, seed, estimator or ("sklearn" if protocol == "reference" else "lightgbm")):
+    for names, compute in jobs(arrays, protocol, seed, estimator or ("sklearn" if protocol == "reference" else "lightgbm")):
         try:
             measured = compute()
         except NotApplicable as reason:
@@ -113,7 +113,7 @@ def _check(path: Path, name: str, array: Array, n: int) -> None:
 Job = tuple[Mapping[str, str], Callable[[], Measured]]
 
 
-def _scores(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: str) -> list[Job]:
+def jobs(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: str) -> list[Job]:
     """(name of a score -> "" for the value or the part that holds it, how it is computed)."""
     reference = protocol == "reference"
     # The study's scores of one sample are those of its training sample.
@@ -123,14 +123,14 @@ def _scores(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: st
     # Where a dimension is exactly constant the reference divides by 0 (modularity) or gives NaN (total correlation).
     varying: Options = {"dimensions": "varying"} if reference else {}
     cut: Options = {"estimator": REFERENCE} if reference else {}
-    jobs: list[Job] = [
+    found: list[Job] = [
         ({"total_correlation": ""}, lambda: unsupervised.total_correlation(z, **varying)),
         ({"wasserstein_correlation_normalised": ""}, lambda: unsupervised.wasserstein_correlation(z, **over)),
         ({"wasserstein_correlation": ""}, lambda: unsupervised.wasserstein_correlation(z, normalised=False, **over)),
         ({"dimension_information": ""}, lambda: unsupervised.dimension_information(z, **cut)),
     ]
     if v is None:
-        return jobs
+        return found
     pair: Options = {
         "codes": arrays["codes"],
         "factors": arrays["factors"],
@@ -148,7 +148,7 @@ def _scores(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: st
         "dci_informativeness_test": "",
         "dci_informativeness_train": "informativeness_train",
     }
-    jobs += [
+    found += [
         ({"mig": ""}, lambda: disentanglement.mig(**alone, **cut)),
         ({"modularity": ""}, lambda: disentanglement.modularity(**alone, **cut, **varying)),
         ({"sap": ""}, lambda: separability.sap(**pair, **machine)),
@@ -168,14 +168,14 @@ def _scores(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: st
         (informativeness, lambda: dci.dci_informativeness(**pair, **trees, over_chance=not reference)),
     ]
     if not reference:
-        jobs += [
+        found += [
             ({"mig_sup": ""}, lambda: disentanglement.mig_sup(**alone)),
             ({"jemmig": ""}, lambda: disentanglement.jemmig(**alone)),
             ({"infom": ""}, lambda: infomec.infom(**alone)),
             ({"infoe": ""}, lambda: infomec.infoe(**pair)),
             ({"infoc": ""}, lambda: infomec.infoc(**alone)),
         ]
-    return jobs
+    return found
 
 
 def write_scores(found: Mapping[str, Any], out: Path | None) -> None:

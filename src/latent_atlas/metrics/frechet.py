@@ -42,12 +42,21 @@ def moments(features: Tensor | NDArray[np.floating]) -> Moments:
 
 def frechet_distance(a: Moments, b: Moments) -> float:
     """d² of two Gaussians, never below 0."""
-    values, vectors = np.linalg.eigh(a.cov)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    # tr (S₁^½ S₂ S₁^½)^½: a symmetric product, so its eigenvalues are real even where the covariances are singular.
-    cross = np.sqrt(np.linalg.eigvalsh(root @ b.cov @ root).clip(min=0)).sum()
     shift = a.mean - b.mean
-    return max(0.0, float(shift @ shift + np.trace(a.cov) + np.trace(b.cov) - 2 * cross))
+    return max(0.0, float(shift @ shift + np.trace(a.cov) + np.trace(b.cov) - 2 * _cross(a.cov, b.cov)))
+
+
+def _cross(a: Array, b: Array) -> float:
+    """tr (A^½ B A^½)^½ of two covariances (d, d): the roots of the eigenvalues of A B, which are those of a symmetric matrix."""
+    import scipy.linalg
+
+    try:
+        values = scipy.linalg.eigh(a, b, type=2, eigvals_only=True, driver="gv")  # of Lᵀ A L, L Lᵀ = B: no inverse, no vectors
+    except np.linalg.LinAlgError:  # B is singular, as with fewer samples than dimensions
+        values, vectors = np.linalg.eigh(a)
+        root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+        values = np.linalg.eigvalsh(root @ b @ root)
+    return float(np.sqrt(values.clip(min=0)).sum())
 
 
 def frechet(real: Tensor, other: Tensor) -> float:
