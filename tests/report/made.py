@@ -25,7 +25,7 @@ HEADLINE = {"keep": "mse", "generate": "fid_domain_n128", "steer": "mig", "find"
 def entry(key, value=None, reason=None, interval=None, floor=None, status=None, **provenance):
     title, kind, unit, direction = TITLES[key]
     return {
-        "metric": key.split("_")[0],
+        "metric": key.partition("_domain")[0],
         "title": title,
         "kind": kind,
         "unit": unit,

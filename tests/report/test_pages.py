@@ -42,7 +42,7 @@ def test_tables_show_at_most_seven_columns(digits, tmp_path):
             assert head.count("<th") - head.count("<thead") <= 7
 
 
-def test_one_score_from_two_origins_has_two_columns(tmp_path):
+def test_one_score_from_two_origins_is_marked_and_says_what_differs(tmp_path):
     items = made.write_card(tmp_path)
     for model, likelihood in (("vae", "Gaussian"), ("beta_vae", "Bernoulli")):
         scores = {"nelbo": made.entry("nelbo", 10.0, likelihood=likelihood)}
@@ -51,7 +51,8 @@ def test_one_score_from_two_origins_has_two_columns(tmp_path):
         [("digits-vae", "digits", "vae", "vae", "", 0), ("digits-beta_vae", "digits", "beta_vae", "vae", "", 0)]
     )
     build(section, tmp_path, tmp_path / "out")
-    assert "not ranked together, they differ in likelihood (Gaussian | Bernoulli)" in plain_text(tmp_path / "out" / "digits.html")
+    text = plain_text(tmp_path / "out" / "digits.html")
+    assert "Negative ELBO, beta_vae: not ranked together with the others: likelihood differs (Gaussian, Bernoulli)" in text
 
 
 def test_reasons_for_gaps_are_listed(digits):

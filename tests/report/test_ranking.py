@@ -34,11 +34,11 @@ def test_different_provenance_is_never_ranked_together(tmp_path):
     assert [[one.label for one in group.candidates] for group in found] == [["c", "a"], ["b"]]
     best = winner(page.of("d"), GENERATE, page.data["d"])
     assert best.best.label == "c"
-    assert any("not ranked with b: hash (one | two)" in note for note in best.notes())
+    assert any("not ranked with b: hash differs (one, two)" in note for note in best.notes())
 
 
 def test_the_differing_field_is_named():
-    assert differing({"n": 1, "extractor": "a"}, {"n": 2, "extractor": "a"}) == "n (1 | 2)"
+    assert differing({"n": 1, "extractor": "a"}, {"n": 2, "extractor": "a"}) == "n differs (1, 2)"
 
 
 def test_direction_decides_the_order(tmp_path):
@@ -66,14 +66,15 @@ def test_no_interval_is_said_and_never_bold(tmp_path):
     assert not found.group.separated()
 
 
-def test_seeds_are_one_candidate_with_their_range(tmp_path):
+def test_seeds_are_one_candidate_with_a_t_interval(tmp_path):
     runs = [(f"d-a-s{seed}", "a", "vae", f"s{seed}", seed, mse(value)) for seed, value in ((1, 0.1), (2, 0.2), (3, 0.3))]
     runs.append(("d-b", "b", "vae", "", 0, mse(0.5)))
     page = page_of(tmp_path, runs)
     first = groups(page.of("d"), "mse")[0].candidates[0]
     assert first.value == pytest.approx(0.2)
-    assert first.interval == (0.1, 0.3)
-    assert first.source == "range over 3 seeds"
+    half = 4.302653 * 0.1 / 3**0.5  # Student's t of 2 degrees of freedom
+    assert first.interval == pytest.approx((0.2 - half, 0.2 + half))
+    assert first.source == "95 % t interval over 3 seeds"
     assert len(first.runs) == 3
 
 

@@ -22,7 +22,7 @@ def test_results_have_a_table_a_command_and_pictures_that_exist(digits, tmp_path
     root, section, _ = digits
     path = results.write(section, root, tmp_path / "reports" / "RESULTS.md")
     text = path.read_text()
-    assert "| digits-vae | 0.012 |" in text
+    assert "| digits-vae | 0.012 ± 0.0005 |" in text
     assert "`dvc repro evaluate@digits-vae`" in text
     found = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
     assert found
@@ -33,7 +33,7 @@ def test_results_have_a_table_a_command_and_pictures_that_exist(digits, tmp_path
 def test_numbers_from_elsewhere_stand_in_parentheses(tmp_path):
     items = made.write_card(tmp_path)
     runs = []
-    for model, likelihood in (("vae", "Gaussian"), ("beta_vae", "Gaussian"), ("odd", "Bernoulli")):
+    for model, bins in (("vae", 20), ("beta_vae", 20), ("odd", 50)):
         made.write_run(
             tmp_path,
             f"digits-{model}",
@@ -41,12 +41,13 @@ def test_numbers_from_elsewhere_stand_in_parentheses(tmp_path):
             model,
             "vae",
             items,
-            scores={"nelbo": made.entry("nelbo", 10.0, likelihood=likelihood)},
+            scores={"mig": made.entry("mig", 0.5, bins=bins)},
         )
         runs.append((f"digits-{model}", "digits", model, "vae", "", 0))
     text = results.write(made.section_of(runs), tmp_path, tmp_path / "R.md").read_text()
-    assert "| digits-vae | 10 |" in text
-    assert "| digits-odd | (10) |" in text
+    assert "| digits-vae | 0.5 |" in text
+    assert "| digits-odd | (0.5) |" in text
+    assert "MIG, odd: not ranked together: bins differs (20, 50)." in text
 
 
 def sweep(root, jobs=3):

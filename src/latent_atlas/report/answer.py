@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from latent_atlas.report import findings, pictures, shell
+from latent_atlas.report.entries import provenance_fields, title
 from latent_atlas.report.inputs import DataSet, Page, Run
 from latent_atlas.report.markup import Markup, join, tag
-from latent_atlas.report.numerals import interval_text, numeral, origin, spread, title
+from latent_atlas.report.numerals import interval_text, numeral, origin, spread
 from latent_atlas.report.ranking import USES, Winner, against, winner
 
 COLUMNS = 8
@@ -50,7 +51,7 @@ def row(found: Winner, data: DataSet, runs: Sequence[Run]) -> Markup:
         tag("p", numeral(key, best, bold=separated), spread(best), class_="value"),
         tag("p", title(key, best.entry), class_="metric"),
         tag("p", against(best, found.group.baseline, str(best.entry.get("unit") or "")), class_="against"),
-        origin({**found.group.provenance, "interval": interval_text(best), "run": best.run.name}),
+        origin(provenance_fields(best.entry) | {"interval": interval_text(best), "key": key, "run": best.run.name}),
         class_="number",
     )
     return tag("article", name, who, number, evidence(use.name, best.run, data), class_="answer")

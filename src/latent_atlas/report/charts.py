@@ -108,8 +108,10 @@ def front_members(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 def scatter(marks: Sequence[Mark], xlabel: str, ylabel: str, label: str, floors: Mapping[str, tuple[str, float]]) -> Markup:
     """The front: models by two numbers, bands of seeds, the baseline and floors in grey; only members of the front are named."""
-    xs = [edge for mark in marks for edge in (mark.xband or (mark.x,))] + [value for axis, value in floors.values() if axis == "x"]
-    ys = [edge for mark in marks for edge in (mark.yband or (mark.y,))] + [value for axis, value in floors.values() if axis == "y"]
+    xs = reach([mark.x for mark in marks], [mark.xband for mark in marks])
+    ys = reach([mark.y for mark in marks], [mark.yband for mark in marks])
+    xs += [value for axis, value in floors.values() if axis == "x"]
+    ys += [value for axis, value in floors.values() if axis == "y"]
     frame = Frame(padded(xs), padded(ys, 0.12))
     parts = frame.axes(xlabel, ylabel)
     bottom, right = frame.height - frame.bottom, frame.width - frame.right
@@ -133,19 +135,34 @@ def scatter(marks: Sequence[Mark], xlabel: str, ylabel: str, label: str, floors:
     return frame.svg(label, parts)
 
 
+def reach(values: Sequence[float], bands: Sequence[tuple[float, float] | None]) -> list[float]:
+    """The values and the ends of their bands; a band much wider than all values, as of two seeds, is cut: points stay apart."""
+    low, high = min(values), max(values)
+    air = (high - low) or abs(high) * 0.2 or 1.0
+    ends = [end for band in bands if band is not None for end in band]
+    return [*values, *(min(max(end, low - air), high + air) for end in ends)]
+
+
 def mark_parts(frame: Frame, mark: Mark) -> list[Markup]:
     """Whiskers and the point itself: filled for members of the front, hollow for the others."""
     x, y = frame.px(mark.x), frame.py(mark.y)
     parts = [tag("title", f"{mark.label}: {plain(mark.x)}, {plain(mark.y)}")]
     if mark.xband:
-        whisker = f"M{frame.px(mark.xband[0]):.1f} {y:.1f}H{frame.px(mark.xband[1]):.1f}"
+        ends = [min(max(frame.px(end), frame.left), frame.width - frame.right) for end in mark.xband]
+        whisker = f"M{ends[0]:.1f} {y:.1f}H{ends[1]:.1f}"
         parts.append(tag("path", d=whisker, stroke=mark.colour, class_="whisker"))
     if mark.yband:
-        whisker = f"M{x:.1f} {frame.py(mark.yband[0]):.1f}V{frame.py(mark.yband[1]):.1f}"
+        ends = [min(max(frame.py(end), frame.top), frame.height - frame.bottom) for end in mark.yband]
+        whisker = f"M{x:.1f} {ends[0]:.1f}V{ends[1]:.1f}"
         parts.append(tag("path", d=whisker, stroke=mark.colour, class_="whisker"))
     fill = mark.colour if mark.member or mark.baseline else "var(--paper)"
     parts.append(tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=7, fill=fill, stroke=mark.colour, stroke_width=2))
     return parts
+
+
+def cut(name: str, most: int = 32) -> str:
+    """A name that fits beside a point; the whole one stands on hover."""
+    return name if len(name) <= most else name[: most - 1].rstrip(" ,·") + "…"
 
 
 def name_of(frame: Frame, mark: Mark, taken: list[tuple[float, float]]) -> Markup:
@@ -156,7 +173,12 @@ def name_of(frame: Frame, mark: Mark, taken: list[tuple[float, float]]) -> Marku
         y += 14
     taken.append((x, y))
     return tag(
-        "text", mark.label, x=f"{x + (-10 if left else 10):.1f}", y=f"{y:.1f}", class_="mark", text_anchor="end" if left else None
+        "text",
+        cut(mark.label),
+        x=f"{x + (-10 if left else 10):.1f}",
+        y=f"{y:.1f}",
+        class_="mark",
+        text_anchor="end" if left else None,
     )
 
 
@@ -241,6 +263,37 @@ def curve(lines: Mapping[str, tuple[np.ndarray, np.ndarray, str]], title: str) -
         frame.svg(f"{title} over training: {ends}", parts),
         class_="curve",
     )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A named line on the chart of ``lines``."""
+
+    name: str
+    xs: Sequence[float]
+    ys: Sequence[float]
+    colour: str
+
+
+def lines(shown: Sequence[Line], posts: Mapping[str, float], xlabel: str, ylabel: str, label: str) -> Markup:
+    """Lines over one axis, each with a dot at its points where they are few, and dashed grey posts at named places."""
+    top = max(max(line.ys) for line in shown)
+    frame = Frame((0, max(max(line.xs) for line in shown)), (0, top * 1.08 or 1.0), height=300, top=24)
+    parts = frame.axes(xlabel, ylabel)
+    base = frame.height - frame.bottom
+    for place, (name, at) in enumerate(sorted(posts.items(), key=lambda one: one[1])):
+        x, up = frame.px(at), frame.top + 14 + 17 * place
+        parts.append(tag("path", d=f"M{x:.1f} {frame.top - 8}V{base:.0f}", class_="floor"))
+        left = x > frame.width * 0.6
+        anchor = "end" if left else None
+        parts.append(tag("text", name, x=f"{x + (-6 if left else 6):.1f}", y=up, class_="tick", text_anchor=anchor))
+    for line in shown:
+        points = [(f"{frame.px(x):.1f}", f"{frame.py(y):.1f}") for x, y in zip(line.xs, line.ys, strict=True)]
+        parts.append(tag("polyline", points=" ".join(map(",".join, points)), stroke=line.colour, class_="line"))
+        if len(points) <= 16:
+            parts += [tag("circle", cx=x, cy=y, r=3, fill=line.colour) for x, y in points]
+    keys = [tag("span", tag("i", style=f"background:{line.colour}"), line.name, class_="key") for line in shown]
+    return tag("figure", tag("p", *keys, class_="legend"), frame.svg(label, parts), class_="curve")
 
 
 def thin(steps: np.ndarray, values: np.ndarray, most: int = 160) -> list[tuple[float, float]]:

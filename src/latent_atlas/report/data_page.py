@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from latent_atlas.report import answer, datacard, pictures, plates, shell, tables
+from latent_atlas.report import answer, datacard, pictures, plates, seeds, shell, tables
+from latent_atlas.report.entries import title
 from latent_atlas.report.inputs import DataSet, Page
 from latent_atlas.report.markup import Markup, tag
-from latent_atlas.report.numerals import numeral, title
+from latent_atlas.report.numerals import numeral
 from latent_atlas.report.ranking import against
 
 
@@ -15,8 +16,9 @@ def render(page: Page, data: DataSet, contact: str | None) -> str:
     parts = [
         ("front", plates.front(runs, data) if runs else None),
         ("witnesses", plates.witnesses(runs, data) if runs else None),
+        ("seeds", seeds.over_seeds(runs) if runs else None),
         ("data", datacard.card_section(data, contact)),
-        ("scores", tables.scores(runs) if runs else None),
+        ("scores", tables.scores(runs, data) if runs else None),
     ]
     shown = [(name, part) for name, part in parts if part is not None]
     jumps = tag("p", *(tag("a", name, href=f"#{name}") for name, _ in shown), class_="jumps")

@@ -98,10 +98,11 @@ class Run:
         except yaml.YAMLError as error:
             raise ReportError(f"{path}: cannot be read ({error}); make it anew: {self.command}") from error
 
-    @property
+    @cached_property
     def scores(self) -> dict[str, dict[str, Any]]:
         """Score entries by key; empty while there is no evaluation."""
-        return (self.evaluation or {}).get("scores", {})
+        found = (self.evaluation or {}).get("scores") or {}
+        return {key: entry for key, entry in found.items() if isinstance(entry, dict)}
 
     @property
     def verbs(self) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from latent_atlas.report import bar
+from latent_atlas.report.entries import direction, number, title, unit
 from latent_atlas.report.markup import Markup, fold, tag
 from latent_atlas.report.ranking import Candidate, plain, short
 
@@ -12,20 +14,18 @@ ARROWS = {"min": "↓", "max": "↑", "none": ""}
 BETTER = {"min": "lower is better", "max": "higher is better", "none": "neither way is better"}
 
 
-def title(key: str, entry: Mapping[str, Any]) -> str:
-    """The name of a score for people."""
-    return str(entry.get("title") or key)
-
-
 def meaning(key: str, entry: Mapping[str, Any]) -> str:
     """One line: what the number says, its unit, which way is better, floor and ceiling where known."""
-    parts = [str(entry.get("meaning") or title(key, entry)).rstrip(".")]
-    if entry.get("unit") not in (None, "", "1"):
-        parts.append(f"in {entry['unit']}")
-    parts.append(BETTER.get(str(entry.get("direction")), BETTER["none"]))
+    parts = [said(key, entry), BETTER[direction(entry)]]
     edges = (("floor", "knowing nothing gives"), ("ceiling", "the data allows at best"))
-    parts += [f"{words} {plain(float(entry[name]))}" for name, words in edges if isinstance(entry.get(name), int | float)]
+    parts += [f"{words} {plain(edge)}" for name, words in edges if (edge := number(entry.get(name))) is not None]
     return "; ".join(parts)
+
+
+def said(key: str, entry: Mapping[str, Any]) -> str:
+    """What a number says, with its unit, for one who does not know the metric."""
+    words = str(entry.get("meaning") or title(key, entry)).rstrip(".")
+    return f"{words}, in {unit(entry)}" if unit(entry) and unit(entry).lower() not in words.lower() else words
 
 
 def interval_text(candidate: Candidate) -> str:
@@ -36,13 +36,17 @@ def interval_text(candidate: Candidate) -> str:
 
 
 def spread(candidate: Candidate) -> Markup | None:
-    """The interval beside a value: ± where it is even, both ends where it is not; nothing where there is none."""
+    """The interval beside a value, its source on hover; nothing where there is none."""
+    return tag("span", spread_text(candidate), class_="spread", title=candidate.source) if candidate.interval else None
+
+
+def spread_text(candidate: Candidate) -> str:
+    """± where the interval is even, both ends where it is not; nothing where there is none."""
     if candidate.interval is None:
-        return None
+        return ""
     low, high = candidate.value - candidate.interval[0], candidate.interval[1] - candidate.value
     even = abs(low - high) <= 0.1 * max(low, high, 1e-12)
-    text = f"± {rounded((low + high) / 2)}" if even else f"{plain(candidate.interval[0])} to {plain(candidate.interval[1])}"
-    return tag("span", text, class_="spread", title=candidate.source)
+    return f"± {rounded((low + high) / 2)}" if even else f"{plain(candidate.interval[0])} to {plain(candidate.interval[1])}"
 
 
 def rounded(value: float) -> str:
@@ -54,18 +58,18 @@ def numeral(key: str, candidate: Candidate, *, bold: bool = False, arrow: bool =
     """A value that explains itself on hover and on focus."""
     entry = candidate.entry
     text = plain(candidate.value)
-    mark = ARROWS.get(str(entry.get("direction")), "") if arrow else ""
+    mark = ARROWS[direction(entry)] if arrow else ""
     inner: list[Any] = [tag("strong", text) if bold else text]
     if mark:
         inner.append(tag("span", mark, class_="arrow", aria_hidden="true"))
-    return tag(
-        "span", *inner, class_="num", tabindex=0, title=f"{title(key, entry)}: {meaning(key, entry)}. {interval_text(candidate)}."
-    )
+    place = bar.words(entry, candidate.value, candidate.interval)
+    told = [f"{title(key, entry)}: {meaning(key, entry)}", interval_text(candidate), *([place] if place else [])]
+    return tag("span", *inner, class_="num", tabindex=0, title=". ".join(told) + ".")
 
 
 def term(key: str, entry: Mapping[str, Any]) -> Markup:
     """The name of a score with its arrow and its meaning on hover and focus."""
-    arrow = ARROWS.get(str(entry.get("direction")), "")
+    arrow = ARROWS[direction(entry)]
     return tag("span", f"{title(key, entry)} {arrow}".rstrip(), class_="num", tabindex=0, title=meaning(key, entry))
 
 

@@ -55,6 +55,13 @@ def shrink(array: np.ndarray, factor: int) -> np.ndarray:
     return np.rint(blocks.mean(axis=(1, 3))).astype(array.dtype) if array.dtype == np.uint8 else blocks.mean(axis=(1, 3))
 
 
+def shrunk(items: np.ndarray, factor: int) -> np.ndarray:
+    """Images (N, H, W, C) shrunk by whole blocks; anything else as it is."""
+    if factor == 1 or items.ndim != 4 or items.shape[1] < 2 * factor:
+        return items
+    return np.stack([shrink(item, factor) for item in items])
+
+
 def image(array: np.ndarray, target: int, alt: str) -> Markup:
     """One image about ``target`` pixels wide: small ones grow by whole pixels, large ones shrink by whole blocks."""
     array = shrink(array, math.ceil(array.shape[1] / (1.5 * target)))

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from latent_atlas.report import charts, palette, pictures, shell
+from latent_atlas.report.entries import number, ok, title
 from latent_atlas.report.inputs import DataSet, Run
 from latent_atlas.report.markup import Markup, section, tag
-from latent_atlas.report.numerals import numeral, title
-from latent_atlas.report.ranking import USES, Candidate, Group, groups, headline_key, ok
+from latent_atlas.report.numerals import numeral
+from latent_atlas.report.ranking import USES, Candidate, Group, groups, headline_key
 
 ROWS = 16  # models drawn at most: beyond that eyes no longer compare
 
@@ -149,7 +150,7 @@ def front_chart(runs: Sequence[Run], base: str, key: str) -> Markup | None:
     floors: dict[str, tuple[str, float]] = {}
     if across[0].baseline is not None:
         floors["PCA"] = ("x", across[0].baseline.value)
-    floor = next((y.entry["floor"] for _, y in pairs if ok(y.entry) and isinstance(y.entry.get("floor"), int | float)), None)
+    floor = next((y.entry["floor"] for _, y in pairs if ok(y.entry) and number(y.entry.get("floor")) is not None), None)
     span = [y.value for _, y in pairs]
     # A floor far outside would press all points into a corner; the tables give it anyway.
     if floor is not None and min(span) - (max(span) - min(span)) <= floor <= max(span) + (max(span) - min(span)):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from latent_atlas.report.entries import direction, interval_of, mapping, ok, references_of, source_of
 from latent_atlas.report.inputs import DataSet, Run
 
 BASELINE = "pca"
+OUTCOMES = ("dimensions",)  # fields of provenance that a model itself decides
 
 
 @dataclass(frozen=True)
@@ -65,33 +69,38 @@ class Group:
     @property
     def direction(self) -> str:
         """min, max or none."""
-        return str(self.candidates[0].entry.get("direction", "none"))
+        return direction(self.candidates[0].entry)
 
     @property
     def baseline(self) -> Candidate | None:
         """The best linear baseline among them."""
         return next((candidate for candidate in self.candidates if candidate.is_baseline), None)
 
+    def named(self) -> str:
+        """Its models, the first four by name."""
+        labels = [one.label for one in self.candidates]
+        return ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
+
     def separated(self) -> bool:
         """Whether the interval of the first keeps clear of all the others'."""
         return len(self.candidates) > 1 and all(apart(self.candidates[0], other) for other in self.candidates[1:])
 
 
-def ok(entry: Mapping[str, Any] | None) -> bool:
-    """Whether a score entry holds a number."""
-    return bool(entry) and entry.get("status") == "ok" and isinstance(entry.get("value"), int | float)  # type: ignore[union-attr]
-
-
 def provenance(run: Run, key: str) -> dict[str, Any]:
     """The fields that have to agree before two numbers are compared: data, key, unit and where the number came from."""
     entry = run.scores[key]
-    return {"data": run.data, "score": key, "unit": entry.get("unit"), **(entry.get("provenance") or {})}
+    given = mapping(entry.get("provenance"))
+    # How many dimensions are alive is what a model is like; those of an extractor are how it was looked at.
+    outcome = () if "extractor" in given or "hash" in given else OUTCOMES
+    fields = {name: value for name, value in given.items() if name not in outcome}
+    return {"data": run.data, "score": key, "unit": entry.get("unit"), **fields}
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
-    """The fields in which two provenance keys differ, with both values."""
+    """The fields in which two provenance keys differ, with both values: "n differs (500, 300)"."""
     fields = [name for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)]
-    return ", ".join(f"{name} ({short(a.get(name))} | {short(b.get(name))})" for name in fields)
+    told = [name for name in fields if name != "score"] or fields  # the key only repeats what the fields say
+    return ", ".join(f"{name} differs ({short(a.get(name))}, {short(b.get(name))})" for name in told)
 
 
 def short(value: Any) -> str:
@@ -108,20 +117,29 @@ def apart(a: Candidate, b: Candidate) -> bool:
 
 
 def candidate(runs: Sequence[Run], key: str) -> Candidate:
-    """Runs of one model that differ by seed as one: the mean, and the span that covers every seed and its interval."""
+    """Runs of one model that differ by seed as one: the mean, and the t interval over seeds; one run: its own interval."""
     entries = [run.scores[key] for run in runs]
     values = [float(entry["value"]) for entry in entries]
-    spans = [tuple(map(float, entry["interval"])) for entry in entries if entry.get("interval")]
-    interval, source = None, "one seed: no interval"
-    if len(values) > 1:
-        edges = [*values, *(edge for span in spans for edge in span)]
-        interval, source = (min(edges), max(edges)), f"range over {len(values)} seeds"
-    elif spans:
-        interval, source = (
-            (spans[0][0], spans[0][1]),
-            str((entries[0].get("provenance") or {}).get("interval") or "interval over items"),
-        )
-    return Candidate(runs[0].label, runs[0].family, tuple(runs), sum(values) / len(values), interval, source, entries[0])
+    mean = math.fsum(values) / len(values)
+    half = t_half(values)
+    interval, source = interval_of(entries[0]), source_of(entries[0])
+    if half:
+        interval, source = (mean - half, mean + half), f"95 % t interval over {len(values)} seeds"
+    elif len(values) > 1:
+        source = f"the same for {len(values)} seeds; {source if interval else 'no interval'}"
+    elif interval is None:
+        source = "one seed: no interval"
+    return Candidate(runs[0].label, runs[0].family, tuple(runs), mean, interval, source, entries[0])
+
+
+def t_half(values: Sequence[float]) -> float:
+    """Half the width of Student's 95 % interval of a mean; 0 for one value, and for values that do not differ."""
+    n = len(values)
+    if n < 2 or max(values) - min(values) <= 1e-12 * max(map(abs, values)):
+        return 0.0
+    from scipy.special import stdtrit
+
+    return float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
 
 
 def groups(runs: Iterable[Run], key: str) -> list[Group]:
@@ -138,7 +156,7 @@ def groups(runs: Iterable[Run], key: str) -> list[Group]:
     result = []
     for text, models in keyed.items():
         members = [candidate(seeds, key) for seeds in models.values()]
-        sign = -1.0 if members[0].entry.get("direction") == "max" else 1.0
+        sign = -1.0 if direction(members[0].entry) == "max" else 1.0
         members.sort(key=lambda member: (sign * member.value, member.label))
         result.append(Group(key, provenances[text], tuple(members)))
     return sorted(result, key=lambda group: (-len(group.candidates), group.baseline is None, group.key))
@@ -188,14 +206,17 @@ class Winner:
         if self.best is None or self.group is None:
             return []
         own = self.group.provenance
-        notes = [f"not ranked with {one.candidates[0].label}: {differing(own, one.provenance)}" for one in self.others]
+        notes = [f"not ranked with {one.named()}: {differing(own, one.provenance)}" for one in self.others]
         names = self.indistinguishable()
         if names:
-            notes.insert(0, "cannot be told from " + ", ".join(names))
+            seeds = len(self.best.runs)
+            notes.insert(0, "cannot be told from " + ", ".join(names) + (f" at {seeds} seeds" if seeds > 1 else ""))
         elif self.best.interval is None:
             notes.insert(0, self.best.source)
         if len(self.group.candidates) == 1 and not self.others:
             notes.append("the only model with this number")
+        if len(self.best.runs) > 1 and not names:
+            notes.append(f"mean of {len(self.best.runs)} seeds")
         return notes
 
 
@@ -205,7 +226,16 @@ def winner(runs: Sequence[Run], use: Use, data: DataSet) -> Winner:
     if key is None:
         return Winner(use, data.name, None, missing_reason(runs, use, data))
     first, *others = groups(runs, key)
-    return Winner(use, data.name, first, "", tuple(others))
+    return Winner(use, data.name, first, "", (*others, *relatives(runs, first)))
+
+
+def relatives(runs: Sequence[Run], group: Group) -> list[Group]:
+    """The same metric under other keys (another N, another extractor), of models that the group does not hold."""
+    metric = group.candidates[0].entry.get("metric")
+    inside = {one.label for one in group.candidates}
+    keys = dict.fromkeys(key for run in runs for key, entry in run.scores.items() if ok(entry) and entry.get("metric") == metric)
+    found = [other for key in keys if key != group.key and metric for other in groups(runs, key)]
+    return [other for other in found if not inside & {one.label for one in other.candidates}]
 
 
 def missing_reason(runs: Sequence[Run], use: Use, data: DataSet) -> str:
@@ -225,12 +255,16 @@ def missing_reason(runs: Sequence[Run], use: Use, data: DataSet) -> str:
 
 
 def against(best: Candidate, baseline: Candidate | None, unit: str) -> str:
-    """A number beside the linear baseline's: a ratio of errors where both are positive distances, else the difference."""
-    if baseline is None:
-        return "no PCA beside it"
+    """A number beside the linear baseline's: a ratio of errors where both are positive distances, else the difference.
+
+    Without a run of the baseline it is PCA of the same width, as the evaluation measured it.
+    """
     if best.is_baseline:
         return "nothing beats the linear baseline"
-    a, b = best.value, baseline.value
+    reference = baseline.value if baseline is not None else references_of(best.entry).get("PCA")
+    if reference is None:
+        return "no PCA beside it"
+    a, b = best.value, reference
     if best.entry.get("direction") == "min" and a > 0 and b > 0 and unit not in ("nats", "bits/dim"):
         change = a / b - 1.0
         if abs(change) < 0.005:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ from PIL import Image, ImageDraw, ImageFont
 from latent_atlas.report import findings, pictures
 from latent_atlas.report.answer import winners_of
 from latent_atlas.report.datacard import size_line
+from latent_atlas.report.entries import provenance_fields, title
 from latent_atlas.report.inputs import DataSet, Page, Run, read_page
-from latent_atlas.report.numerals import ARROWS, title
+from latent_atlas.report.numerals import ARROWS, said, spread_text
 from latent_atlas.report.plates import ranked
-from latent_atlas.report.ranking import groups, plain
+from latent_atlas.report.ranking import candidate, differing, plain
+from latent_atlas.report.tables import Column, bounds_of, columns_of, headline_keys
 from latent_atlas.report.winners import winner_line
 
-PREFERRED = ("mse", "psnr", "nelbo", "fid_", "mig", "knn", "trustworthiness")
-COLUMNS = 6
 LABEL, GAP = 130, 6
 
 
@@ -36,7 +37,8 @@ def write(section: Mapping[str, Any], root: Path, path: Path) -> Path:
         "# Results",
         f"Written from evaluations of the page `{page.name}` by",
         f"```\ndvc repro report@{page.name}\npython pipelines/report.py page={page.name} results={path.as_posix()}\n```",
-        "Every number is on held-out items; the report (`reports/build`) has intervals, provenance and the reasons for gaps.",
+        "Every number is on held-out items with its 95 % interval, beside a floor and a ceiling at the same N. "
+        "The report (`reports/build`) has all scores, provenance and the reasons for gaps.",
     ]
     for data in page.data.values():
         parts += data_part(page, data, folder)
@@ -71,38 +73,64 @@ def data_part(page: Page, data: DataSet, folder: Path) -> list[str]:
     return parts
 
 
-def keys_of(runs: Sequence[Run]) -> list[str]:
-    """The scores of the table: the first that fits each preferred beginning and has a number."""
-    found = []
-    for prefix in PREFERRED:
-        keys = dict.fromkeys(
-            key for run in runs for key in run.scores if key.startswith(prefix) and not key.startswith("fid_recon")
-        )
-        found += [key for key in keys if groups(runs, key)][:1]
-    return found[:COLUMNS]
-
-
 def table(runs: Sequence[Run]) -> str:
-    """Models by scores; a number outside its column's leading provenance stands in parentheses."""
-    keys = keys_of(runs)
-    columns = {key: groups(runs, key) for key in keys}
-    names = [title(key, columns[key][0].candidates[0].entry) for key in keys]
-    arrows = [ARROWS.get(columns[key][0].direction, "") for key in keys]
-    head = ["run", *(f"{name} {arrow}".strip() for name, arrow in zip(names, arrows, strict=True)), "command"]
-    rows = [head, ["---"] + ["---:"] * len(keys) + ["---"]]
+    """Runs by headline scores with their intervals; below them ceiling, floor and PCA at the same N.
+
+    A number outside its column's leading provenance stands in parentheses.
+    """
+    columns = columns_of(runs, headline_keys(runs))
+    if not columns:
+        return "No headline score has a number yet."
+    names = [f"{title(one.key, one.entry)} {ARROWS[one.group.direction]}".strip() for one in columns]
+    rows = [["run", *names, "command"], ["---"] + ["---:"] * len(columns) + ["---"]]
     for run in runs:
-        cells = [cell(run, columns[key]) for key in keys]
-        rows.append([run.name, *cells, f"`{run.command}`"])
+        rows.append([run.name, *(cell(run, column) for column in columns), f"`{run.command}`"])
+    bounds = [bounds_of(column) for column in columns]
+    for name, shown in (("ceiling", "*ceiling*"), ("floor", "*floor*"), ("PCA, same width", "*PCA, same width*")):
+        if any(name in one for one in bounds):
+            rows.append([shown, *(markdown(one.get(name)) for one in bounds), ""])
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    note = "\n\nNumbers in parentheses come from elsewhere (another extractor, likelihood or N) and are not ranked with the others."
-    return "\n".join(lines) + (note if any("(" in one for row in rows[2:] for one in row[1:-1]) else "")
+    said = [f"**{name}** {lead(column)}" for name, column in zip(names, columns, strict=True)]
+    notes = [f"- {one}" for one in said] + [f"- {line}" for column in columns for line in apart(column)]
+    return "\n".join(lines) + "\n\n" + "\n".join(notes)
 
 
-def cell(run: Run, found: Sequence[Any]) -> str:
-    """A run's own number."""
-    for place, group in enumerate(found):
+def lead(column: Column) -> str:
+    """What a score says, where its intervals come from, N."""
+    fields = provenance_fields(column.entry)
+    sources = dict.fromkeys(one.source for one in column.group.candidates if one.interval is not None)
+    parts = [
+        f"N = {fields['N']:,}" if isinstance(fields.get("N"), int) else "",
+        f"interval: {'; '.join(sources)}" if sources else "",
+    ]
+    about = ", ".join(part for part in parts if part)
+    return said(column.key, column.entry) + (f" ({about})" if about else "") + "."
+
+
+def apart(column: Column) -> list[str]:
+    """Which numbers in parentheses are not ranked, and what differs."""
+    name = title(column.key, column.entry)
+    return [
+        f"{name}, {one.named()}: not ranked together: {differing(column.group.provenance, one.provenance)}."
+        for one in column.others
+    ]
+
+
+def markdown(bound: Sequence[Any] | None) -> str:
+    """A floor, ceiling or reference and what it is of."""
+    if not bound:
+        return ""
+    value, *by = [re.sub(r"<[^>]+>", "", str(part)) for part in bound if part is not None]
+    return f"{value} ({', '.join(by)})" if by else value
+
+
+def cell(run: Run, column: Column) -> str:
+    """A run's own number and interval."""
+    for place, group in enumerate((column.group, *column.others)):
         if any(run in one.runs for one in group.candidates):
-            text = plain(float(run.scores[group.key]["value"]))
+            own = candidate([run], group.key)
+            first = place == 0 and run in group.candidates[0].runs and group.separated() and group.direction != "none"
+            text = f"{'**' if first else ''}{plain(own.value)}{'**' if first else ''} {spread_text(own)}".strip()
             return text if place == 0 else f"({text})"
     return "–"
 

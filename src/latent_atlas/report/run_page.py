@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import numpy as np
 
-from latent_atlas.report import charts, findings, palette, pictures, shell
+from latent_atlas.report import charts, faults, findings, palette, pictures, receipt, run_scores, shell
+from latent_atlas.report.entries import ok, provenance_fields, title
 from latent_atlas.report.inputs import DataSet, Page, Run
-from latent_atlas.report.markup import Markup, command, fold, join, listing, section, tag
-from latent_atlas.report.numerals import numeral, origin, spread, title
-from latent_atlas.report.ranking import USES, against, candidate, groups, headline_key, ok
+from latent_atlas.report.markup import Markup, section, tag
+from latent_atlas.report.numerals import numeral, origin, spread, spread_text
+from latent_atlas.report.ranking import USES, against, candidate, groups, headline_key, plain
 
 LIMIT = 600_000  # bytes of a run page
 DOTS = 2000
@@ -29,24 +27,30 @@ def render(page: Page, run: Run, data: DataSet) -> str:
 def page_of(page: Page, run: Run, data: DataSet, most: int, factor: int) -> str:
     """The page with at most ``most`` traversals and pictures shrunk by ``factor``."""
     verdict = str((run.evaluation or {}).get("verdict") or "Evaluated; no verdict was written.")
+    everything = run_scores.scores(page, run, data)
     head = tag(
         "header",
         tag("h1", shell.swatch(run.family), run.name),
         tag("p", verdict, class_="verdict"),
+        faults.faults(run),
         numbers(page, run),
+        tag("p", tag("a", "all its scores", href="#scores"), class_="note") if everything else None,
         class_="title",
     )
     parts = [
         head,
         keeps(run, data, factor),
         draws(run, data, factor),
+        faults.copies(run, factor),
         space_map(run, data),
         directions(run, data, most, factor),
         walk(run, data, factor),
         collapse(run),
+        faults.widths(run),
         curves(run),
-        limits(run, factor),
-        receipt(run, data),
+        everything,
+        receipt.limits(run, factor),
+        receipt.receipt(run, data),
     ]
     nav = [(page.name, "index.html"), (data.title, shell.link(data.name)), (run.name, None)]
     return shell.document(f"{run.name} · Latent Atlas", tag("div", *parts, class_="column"), nav=nav)
@@ -66,6 +70,9 @@ def numbers(page: Page, run: Run) -> Markup:
         labels = [member.label for member in group.candidates]
         own = candidate([run], key)
         place = f"{labels.index(run.label) + 1} of {len(labels)}" if len(labels) > 1 else "alone"
+        member = next(one for one in group.candidates if run in one.runs)
+        if len(member.runs) > 1:
+            place += f" · over {len(member.runs)} seeds {plain(member.value)} {spread_text(member)}"
         beside = "the linear baseline" if own.is_baseline else against(own, group.baseline, str(own.entry.get("unit") or ""))
         cells.append(
             tag(
@@ -74,17 +81,10 @@ def numbers(page: Page, run: Run) -> Markup:
                 tag("p", numeral(key, own), spread(own), class_="value"),
                 tag("p", title(key, own.entry), class_="metric"),
                 tag("p", f"{place} · {beside}", class_="note"),
-                origin(group.provenance),
+                origin(provenance_fields(own.entry) | {"key": key}),
             )
         )
     return tag("div", *cells, class_="numbers")
-
-
-def rows_of(items: np.ndarray, factor: int) -> np.ndarray:
-    """Images shrunk by whole blocks; anything else as it is."""
-    if factor == 1 or items.ndim != 4 or items.shape[1] < 2 * factor:
-        return items
-    return np.stack([pictures.shrink(item, factor) for item in items])
 
 
 def keeps(run: Run, data: DataSet, factor: int) -> Markup:
@@ -104,10 +104,14 @@ def keeps(run: Run, data: DataSet, factor: int) -> Markup:
     n = len(again)
     limits = pictures.value_range(items) if items.ndim == 2 else None
     first = tag(
-        "div", *pictures.draw(rows_of(items[:n], factor), 80, [f"held-out item {i + 1}" for i in range(n)], limits), class_="strip"
+        "div",
+        *pictures.draw(pictures.shrunk(items[:n], factor), 80, [f"held-out item {i + 1}" for i in range(n)], limits),
+        class_="strip",
     )
     second = tag(
-        "div", *pictures.draw(rows_of(again, factor), 80, [f"reconstruction {i + 1}" for i in range(n)], limits), class_="strip"
+        "div",
+        *pictures.draw(pictures.shrunk(again, factor), 80, [f"reconstruction {i + 1}" for i in range(n)], limits),
+        class_="strip",
     )
     strips = tag("div", first, second, class_="strips", tabindex=0)
     return section(
@@ -127,7 +131,7 @@ def draws(run: Run, data: DataSet, factor: int) -> Markup:
     limits = pictures.value_range(items) if items.ndim == 2 else None
     strip = tag(
         "div",
-        *pictures.draw(rows_of(items[:8], factor), 80, [f"draw {i + 1}" for i in range(8)], limits),
+        *pictures.draw(pictures.shrunk(items[:8], factor), 80, [f"draw {i + 1}" for i in range(8)], limits),
         class_="strip",
         tabindex=0,
     )
@@ -217,7 +221,7 @@ def directions(run: Run, data: DataSet, most: int, factor: int) -> Markup:
     order = findings.traversal_order(run)
     rows = []
     for place, dimension in enumerate(order[:most]):
-        frames = rows_of(drawn[place], factor)
+        frames = pictures.shrunk(drawn[place], factor)
         alts = [f"dimension {dimension}, step {i + 1} of {len(frames)}" for i in range(len(frames))]
         limits = pictures.value_range(drawn) if frames.ndim == 2 else None
         strip = tag("div", *pictures.draw(frames, 56, alts, limits), class_="strip", tabindex=0)
@@ -241,7 +245,7 @@ def walk(run: Run, data: DataSet, factor: int) -> Markup:
             id_="walk",
         )
     frames = drawn[0] if drawn.ndim in (3, 5) else drawn
-    frames = rows_of(frames, factor)
+    frames = pictures.shrunk(frames, factor)
     if not pictures.drawable(frames):
         return section("A walk between two items", tag("p", f"A {data.observation} has no picture of a path."), id_="walk")
     pictures_ = pictures.draw(
@@ -315,56 +319,3 @@ def curves(run: Run) -> Markup:
         if part
     )
     return section("How it was trained", tag("div", *drawn, class_="curves"), id_="curves", lead=lead or None)
-
-
-def limits(run: Run, factor: int) -> Markup:
-    """What these numbers do not say."""
-    lines: list[Any] = []
-    missing = [(title(key, entry), entry) for key, entry in run.scores.items() if not ok(entry)]
-    for name, entry in missing:
-        lines.append(join([tag("b", name), f" {entry.get('status')}: {entry.get('reason') or 'no reason given'}"]))
-    if not any(entry.get("interval") for entry in run.scores.values()):
-        lines.append("One seed and no intervals: small differences between models may be luck.")
-    else:
-        lines.append("Intervals cover the choice of held-out items, not another seed of training.")
-    found = findings.board(run)
-    if found is not None and found.active < len(found.values):
-        lines.append(f"{len(found.values) - found.active} dead dimensions: moving along them means nothing.")
-    if factor > 1:
-        lines.append(f"Pictures here are shrunk {factor}-fold to keep the page small; the files beside evaluation.json are whole.")
-    return section("Limits", listing(lines), id_="limits")
-
-
-def receipt(run: Run, data: DataSet) -> Markup:
-    """What produced the numbers, and the commands that repeat and use them."""
-    evaluation, config = run.evaluation or {}, run.config
-    rows = {
-        "run": run.name,
-        "model": run.model,
-        "data": f"{data.name} {str(data.card.get('content_hash') or '')[:16]}".strip(),
-        "seed": run.seed,
-        "tier": run.tier,
-        "fingerprint": config.get("fingerprint"),
-        "weights (sha256)": run.training.get("sha256"),
-        "MLflow run": evaluation.get("mlflow_run_id") or run.training.get("mlflow_run_id"),
-    }
-    cells = [
-        part
-        for name, value in rows.items()
-        if value not in (None, "")
-        for part in (tag("dt", name), tag("dd", tag("code", str(value))))
-    ]
-    lines = [("make it again", run.remedy or f"dvc repro evaluate@{run.name}")]
-    reference = run.name if not run.remedy else str(run.model_folder)
-    lines.append(("in Python", f'import latent_atlas; model = latent_atlas.load("{reference}")'))
-    if "encode" in run.verbs:
-        lines.append(("codes of your items", f"python pipelines/encode.py run={reference} input=<folder|npz> out=codes.npz"))
-    if rows["MLflow run"]:
-        lines.append(("in MLflow", f"mlflow runs describe --run-id {rows['MLflow run']}"))
-        lines.append(("its page", "make mlflow"))
-    commands = [part for name, line in lines for part in (tag("dt", name), tag("dd", command(line)))]
-    model = config.get("model")
-    whole = fold("The model's configuration", tag("pre", json.dumps(model, indent=2, ensure_ascii=False))) if model else None
-    return section(
-        "Receipt", tag("dl", *cells, class_="facts"), tag("dl", *commands, class_="facts commands"), whole, id_="receipt"
-    )

@@ -10,7 +10,8 @@ import yaml
 
 from latent_atlas.report.inputs import ReportError
 
-SILENT = ("data", "model", "seed", "run", "needs")  # overrides that are columns of their own
+# Overrides that are columns of their own, or that change no number.
+SILENT = ("data", "model", "seed", "run", "needs", "tracking", "trainer.threads", "trainer.log_every")
 
 
 def section_of(folder: Path, root: Path) -> dict[str, Any]:
@@ -36,7 +37,9 @@ def entry_of(job: Path, root: Path) -> dict[str, Any]:
     model = train.get("model") or {}
     data = entry.get("data") or train.get("data") or overrides.get("data", "unknown")
     name = entry.get("model") or model.get("name") or overrides.get("model", "unknown")
-    kept = {key: value for key, value in overrides.items() if key not in SILENT and not key.startswith(("data.", "hydra"))}
+    kept = {
+        key: value for key, value in overrides.items() if key not in SILENT and not key.startswith(("data.", "hydra", "tracking."))
+    }
     prepared = ", ".join(f"{key}={value}" for key, value in overrides.items() if key.startswith("data."))
     folder = (entry.get("folders") or {}).get("data") or root / "data" / data
     return {

@@ -1,21 +1,56 @@
-"""All scores: one table for each kind of metric, only comparable numbers in one column."""
+"""All scores of a data set: headline scores first, then one folded table for each kind; only comparable numbers are ranked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from latent_atlas.report import shell
-from latent_atlas.report.inputs import Run
+from latent_atlas.report import palette, shell
+from latent_atlas.report.bar import bar
+from latent_atlas.report.entries import direction, gaps, number, provenance_fields, reason_of, references_of, title, would_add
+from latent_atlas.report.inputs import DataSet, Run
 from latent_atlas.report.markup import Markup, fold, join, listing, section, tag
-from latent_atlas.report.numerals import ARROWS, numeral, origin, term, title
-from latent_atlas.report.ranking import USES, Group, differing, groups, ok
+from latent_atlas.report.numerals import ARROWS, numeral, origin, said, spread, term
+from latent_atlas.report.ranking import USES, Candidate, Group, differing, groups, headline_key, plain
 
-KINDS = ("reconstruction", "likelihood", "fidelity", "disentanglement", "structure", "collapse")
+KINDS = {
+    "reconstruction": "how much of an item survives",
+    "likelihood": "how surprising held-out items are",
+    "fidelity": "how real new items are, and how varied",
+    "disentanglement": "whether a dimension means one thing",
+    "structure": "whether alike items lie together",
+    "prior": "whether draws land where items live",
+    "collapse": "which parts are unused",
+    "robustness": "what noise, new items and fewer dimensions cost",
+}
 COLUMNS = 6  # beside the model's name: seven in all
 
 
+@dataclass(frozen=True)
+class Column:
+    """One score over the models: the largest group that may be ranked, and the groups that may not be ranked with it."""
+
+    key: str
+    group: Group
+    others: tuple[Group, ...]
+
+    @property
+    def entry(self) -> Mapping[str, Any]:
+        """The entry that speaks for the score."""
+        return self.group.candidates[0].entry
+
+    def find(self, label: str) -> tuple[Candidate | None, int]:
+        """A model's number and the place of its group, 0 for the one that is ranked."""
+        for place, group in enumerate((self.group, *self.others)):
+            for one in group.candidates:
+                if one.label == label:
+                    return one, place
+        return None, 0
+
+
 def keys_by_kind(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """Score keys under their kind: the usual kinds first, keys in the order of their titles."""
+    """Score keys under their kind: the usual kinds first, headline scores first within each."""
     kinds: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for run in runs:
         for key, entry in run.scores.items():
@@ -33,97 +68,164 @@ def order_of(key: str) -> tuple[int, str]:
     ), key
 
 
-def scores(runs: Sequence[Run]) -> Markup:
-    """Every number of a data set, folded; behind each table where its numbers come from and why others are missing."""
-    parts = []
+def columns_of(runs: Sequence[Run], keys: Sequence[str]) -> list[Column]:
+    """The scores that have numbers."""
+    found = [(key, groups(runs, key)) for key in keys]
+    return [Column(key, first[0], tuple(first[1:])) for key, first in found if first]
+
+
+def headline_keys(runs: Sequence[Run]) -> list[str]:
+    """The scores that answer the four uses."""
+    return list(dict.fromkeys(key for use in USES if (key := headline_key(runs, use))))
+
+
+def scores(runs: Sequence[Run], data: DataSet) -> Markup:
+    """Every number of a data set; behind each table where its numbers come from; at the end what is missing, by reason."""
+    first = columns_of(runs, headline_keys(runs))
+    parts: list[Any] = [tag("h3", "Headline scores"), block(runs, first)] if first else []
+    shown = {column.key for column in first}
     for kind, keys in keys_by_kind(runs).items():
-        columns = [group for key in keys for group in groups(runs, key)]
-        tables = [table(runs, columns[start : start + COLUMNS]) for start in range(0, len(columns), COLUMNS)]
-        count = f"{len(columns)} column{'s' if len(columns) != 1 else ''}" if columns else "no numbers"
-        summary = join([tag("b", kind), f" · {count}"])
-        parts.append(fold(summary, *tables, apartness(columns), origins(columns), reasons(runs, keys), class_="scores"))
-    lead = "Sorted by the first column. A number is bold only where its interval keeps clear of all others in its column."
-    return section("All scores", *parts, id_="scores", lead=lead)
+        columns = columns_of(runs, [key for key in keys if key not in shown])
+        if columns:
+            summary = join([tag("b", kind), f" · {KINDS.get(kind, 'scores')} · {len(columns)}"])
+            parts.append(fold(summary, block(runs, columns), class_="scores"))
+    lead = (
+        "Rows in the order of the first column. Bold: its interval keeps clear of all others. The bar runs from floor to ceiling, "
+        "measured at the same N; grey ticks are references such as PCA; a hollow dot cannot be told from the floor; "
+        "a dotted bar is logarithmic. Point at any number or name for its meaning."
+    )
+    return section("All scores", *parts, missing(runs, data), id_="scores", lead=lead)
 
 
-def header(group: Group, twins: int) -> Markup:
-    """A column's name; where one score has several provenances, the letter tells them apart."""
-    entry = group.candidates[0].entry
-    return tag("th", term(group.key, entry), tag("sup", chr(96 + twins)) if twins else None, scope="col")
+def block(runs: Sequence[Run], columns: Sequence[Column]) -> Markup:
+    """Columns as tables of at most seven, what is not ranked together, and where the numbers come from."""
+    tables = [table(runs, columns[start : start + COLUMNS]) for start in range(0, len(columns), COLUMNS)]
+    return tag("div", *tables, apartness(columns), origins(columns))
 
 
-def table(runs: Sequence[Run], columns: Sequence[Group]) -> Markup:
-    """Models by columns; a dot where a number is not there or not comparable with this column."""
-    cells = [{one.label: one for one in group.candidates} for group in columns]
-    labels = list(dict.fromkeys([label for column in cells for label in column] + [run.label for run in runs]))
+def table(runs: Sequence[Run], columns: Sequence[Column]) -> Markup:
+    """Models by scores; a dot where there is no number; a letter where it is not comparable; grey rows of floors and references."""
+    ranked = [one.label for column in columns for group in (column.group, *column.others) for one in group.candidates]
+    labels = list(dict.fromkeys(ranked + [run.label for run in runs]))
     first = {run.label: run for run in reversed(runs)}
-    keys = [group.key for group in columns]
-    twins = [keys[: i + 1].count(key) if keys.count(key) > 1 else 0 for i, key in enumerate(keys)]
     rows = []
     for label in labels:
         run = first[label]
-        row = [tag("th", shell.model_link(run.name, label, run.family), scope="row")]
-        for group, column in zip(columns, cells, strict=True):
-            one = column.get(label)
-            if one is None:
-                row.append(tag("td", tag("span", "·", title=why(run, group), tabindex=0, class_="num none")))
-                continue
-            bold = group.separated() and one is group.candidates[0] and group.direction in ("min", "max")
-            row.append(tag("td", numeral(group.key, one, bold=bold, arrow=False)))
-        rows.append(tag("tr", *row))
-    head = tag("tr", tag("th", "model", scope="col"), *(header(group, twin) for group, twin in zip(columns, twins, strict=True)))
-    return tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), class_="wide-table", tabindex=0)
+        cells = [cell(run, label, column) for column in columns]
+        rows.append(tag("tr", tag("th", shell.model_link(run.name, label, run.family), scope="row"), *cells))
+    head = tag("tr", tag("th", "model", scope="col"), *(tag("th", term(one.key, one.entry), scope="col") for one in columns))
+    body = tag("tbody", *rows, *grey_rows(columns))
+    return tag("div", tag("table", tag("thead", head), body), class_="wide-table", tabindex=0)
 
 
-def why(run: Run, group: Group) -> str:
-    """The reason for a dot."""
-    entry = run.scores.get(group.key)
-    if entry is None:
-        return "not in this run's evaluation"
-    if ok(entry):
-        return "comes from elsewhere: see the other column of this score"
-    return f"{entry.get('status')}: {entry.get('reason') or 'no reason given'}"
+def cell(run: Run, label: str, column: Column) -> Markup:
+    """A number with its interval and its place between floor and ceiling."""
+    one, place = column.find(label)
+    if one is None:
+        entry = run.scores.get(column.key)
+        why = reason_of(entry) if entry is not None else "not in this run's evaluation"
+        return tag("td", tag("span", "·", title=why, tabindex=0, class_="num none"))
+    bold = place == 0 and column.group.separated() and one is column.group.candidates[0] and direction(one.entry) != "none"
+    mark = tag("sup", chr(96 + min(place, 26)), title="not ranked together: see below") if place else None
+    drawn = bar(one.entry, one.value, one.interval, palette.family(one.family))
+    number_ = tag("span", numeral(column.key, one, bold=bold, arrow=False), mark, spread(one), class_="nowrap")
+    return tag("td", number_, drawn)
 
 
-def apartness(columns: Sequence[Group]) -> Markup | None:
-    """Which columns of one score may not be ranked together, and what differs."""
-    lines, seen = [], {}  # type: list[str], dict[str, Group]
-    for group in columns:
-        if group.key in seen:
-            name = title(group.key, group.candidates[0].entry)
-            lines.append(f"{name}: not ranked together, they differ in {differing(seen[group.key].provenance, group.provenance)}")
-        else:
-            seen[group.key] = group
+def grey_rows(columns: Sequence[Column]) -> list[Markup]:
+    """Ceiling, floor and references, measured at the same N as the numbers above them."""
+    found = [bounds_of(column) for column in columns]
+    names = dict.fromkeys(name for bounds in found for name in bounds)
+    order = [name for name in ("ceiling", "floor") if name in names] + [name for name in names if name not in ("ceiling", "floor")]
+    rows = []
+    for name in order:
+        cells = [tag("td", *bounds.get(name, ())) for bounds in found]
+        rows.append(tag("tr", tag("th", name, scope="row"), *cells, class_="grey"))
+    return rows
+
+
+def bounds_of(column: Column) -> dict[str, list[Any]]:
+    """Name of a grey row -> what stands in it: one value, or its range over models of different width."""
+    entries = [one.entry for one in column.group.candidates]
+    found: dict[str, list[Any]] = {}
+    for side in ("ceiling", "floor"):
+        values = [value for entry in entries if (value := number(entry.get(side))) is not None]
+        if values:
+            by = column.entry.get(f"{side}_by")
+            found[side] = [between(values), tag("small", str(by)) if by else None]
+    for name in dict.fromkeys(name for entry in entries for name in references_of(entry)):
+        found[named(name)] = [between([references_of(entry)[name] for entry in entries if name in references_of(entry)])]
+    return found
+
+
+def named(reference: str) -> str:
+    """A reference as a row: those fitted to a width say so."""
+    return f"{reference}, same width" if reference in ("PCA", "random encoder") else reference
+
+
+def between(values: Sequence[float]) -> str:
+    """One value, or the range of several."""
+    low, high = plain(min(values)), plain(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def apartness(columns: Sequence[Column]) -> Markup | None:
+    """Which numbers of one score may not be ranked with the others, and what differs."""
+    lines = []
+    for column in columns:
+        for place, other in enumerate(column.others, 1):
+            what = differing(column.group.provenance, other.provenance)
+            told = f" {title(column.key, column.entry)}, {other.named()}: not ranked together with the others: {what}"
+            lines.append(join([tag("sup", chr(96 + min(place, 26))), told]))
+    metrics: dict[str, Column] = {}
+    for column in columns:
+        metric = str(column.entry.get("metric") or column.key)
+        if (first := metrics.setdefault(metric, column)) is not column:
+            what = differing(first.group.provenance, column.group.provenance)
+            lines.append(
+                join([f"{title(first.key, first.entry)} and {title(column.key, column.entry)}: not ranked together: {what}"])
+            )
     return listing(lines, class_="apart") if lines else None
 
 
-def origins(columns: Sequence[Group]) -> Markup | None:
-    """Provenance of every column."""
-    if not columns:
-        return None
+def origins(columns: Sequence[Column]) -> Markup | None:
+    """Meaning and provenance of every column, one click away."""
     blocks = []
-    for group in columns:
-        entry = group.candidates[0].entry
-        name = f"{title(group.key, entry)} {ARROWS.get(group.direction, '')}".strip()
-        blocks.append(
-            tag("div", tag("h4", name), tag("p", str(entry.get("meaning") or "")), origin(group.provenance, "provenance"))
-        )
-    return fold("What these say and where they come from", tag("div", *blocks, class_="origins"))
+    for column in columns:
+        for place, group in enumerate((column.group, *column.others)):
+            one = group.candidates[0]
+            letter = f" ({chr(96 + min(place, 26))})" if place else ""
+            name = f"{title(column.key, one.entry)} {ARROWS[direction(one.entry)]}".strip() + letter
+            fields = provenance_fields(one.entry) | {"key": column.key}
+            if len(one.runs) > 1:
+                fields["interval"] = one.source
+            blocks.append(tag("div", tag("h4", name), tag("p", said(column.key, one.entry) + "."), origin(fields, "provenance")))
+    return fold("What these say and where they come from", tag("div", *blocks, class_="origins")) if blocks else None
 
 
-def reasons(runs: Sequence[Run], keys: Sequence[str]) -> Markup | None:
-    """Scores without a number, by reason."""
-    found: dict[tuple[str, str, str], list[str]] = {}
-    for run in runs:
-        for key in keys:
-            entry = run.scores.get(key)
-            if entry is not None and not ok(entry):
-                reason = str(entry.get("reason") or "no reason given")
-                found.setdefault((title(key, entry), str(entry.get("status")), reason), []).append(run.name)
+def missing(runs: Sequence[Run], data: DataSet) -> Markup | None:
+    """Scores without a number, by reason; before them what labels or factors would add."""
+    found = gaps((run.label, key, entry) for run in runs for key, entry in run.scores.items())
     if not found:
         return None
-    lines = [
-        join([tag("b", name), f" {status}: {reason} ", tag("span", f"({', '.join(names)})", class_="note")])
-        for (name, status, reason), names in found.items()
-    ]
-    return fold(f"Without a number: {len(lines)}", listing(lines))
+    add = [tag("p", line, class_="adds") for line in would_add(found, bool(data.class_names), bool(data.factor_names))]
+    everyone = {run.label for run in runs}
+    return join([*add, fold(f"Without a number: {count(found)}", reasons(found, everyone), class_="scores")])
+
+
+def count(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """How many scores, for how many reasons."""
+    titles = {name for names in found.values() for name in names}
+    return f"{len(titles)} score{'s' if len(titles) != 1 else ''}, {len(found)} reason{'s' if len(found) != 1 else ''}"
+
+
+def reasons(found: Mapping[str, Mapping[str, Sequence[str]]], everyone: set[str]) -> Markup:
+    """One line for each reason; a model is named where the reason is its own."""
+    lines = []
+    for reason, titles in found.items():
+        names = []
+        for name, owners in titles.items():
+            own = list(dict.fromkeys(owners))
+            names.append(name if set(own) == everyone else f"{name} ({', '.join(own)})")
+        lines.append(join([tag("b", f"{reason}: "), ", ".join(names)]))
+    return listing(lines, class_="reasons")

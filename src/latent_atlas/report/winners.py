@@ -8,6 +8,7 @@ from typing import Any
 
 from latent_atlas.report import shell
 from latent_atlas.report.answer import winners_of
+from latent_atlas.report.entries import title
 from latent_atlas.report.inputs import Page, Run, read_page
 from latent_atlas.report.ranking import USES, Winner, against, groups, headline_key, plain
 
@@ -56,4 +57,4 @@ def winner_line(found: Winner) -> str:
     best = found.best
     beside = against(best, found.group.baseline, str(best.entry.get("unit") or ""))
     notes = "".join(f"; {note}" for note in found.notes()[:1])
-    return f"{best.label:<14} {plain(best.value):<8} {best.entry.get('title') or found.group.key}, {beside}{notes}"
+    return f"{best.label:<14} {plain(best.value):<8} {title(found.group.key, best.entry)}, {beside}{notes}"
