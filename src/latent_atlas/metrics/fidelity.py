@@ -22,6 +22,7 @@ SAME = 1e-7  # of two rows' lengths: what a distance by matrix products leaves b
 # Four scores ask for the same neighbourhoods: of samples, of their floor and of their ceiling, each whole and in blocks.
 KEPT = 4 * (1 + BLOCKS)
 _KNOWN: dict[bytes, Neighbourhoods] = {}
+TIE = 1e-9  # a point on the sphere, as common among whole numbers, is inside whatever the rounding
 PAIRS = 8  # of samples and the training items that they lie nearest to, for pictures
 
 
@@ -159,12 +160,15 @@ def _neighbourhoods(features_real: Tensor, features_samples: Tensor, k: int, str
     for start in range(0, len(real), BLOCK):
         rows = slice(start, start + BLOCK)
         distances = _distances(real[rows], samples)
-        reach = own[rows, None]
-        held = distances < reach if strict else distances <= reach
+        held = _within(distances, own[rows, None], strict)
         inside += torch.from_numpy(np.count_nonzero(held.numpy(), axis=0))  # a tenth of the time of torch's sum
         covered.append(held.any(1))
-        recalled.append((distances < theirs if strict else distances <= theirs).any(1))
+        recalled.append(_within(distances, theirs, strict).any(1))
     return Neighbourhoods(inside, torch.cat(recalled), torch.cat(covered))
+
+
+def _within(distances: Tensor, reach: Tensor, strict: bool) -> Tensor:
+    return distances < reach if strict else distances <= reach * (1 + TIE)
 
 
 def radii(points: Tensor, k: int) -> Tensor:

@@ -144,7 +144,7 @@ def _similarities(a: Tensor, b: Tensor, window: int) -> tuple[Tensor, Tensor]:
 
 
 def _bell(side: int, window: int) -> Tensor:
-    """(side − window + 1, side): each row weighs one window by a Gaussian of scale 1.5; products beat convolutions of one channel."""
+    """(side − window + 1, side): each row weighs one window by a Gaussian; products beat convolutions of one channel."""
     place = torch.arange(side) - torch.arange(side - window + 1)[:, None] - (window - 1) / 2
     bell = torch.exp(-place.square() / (2 * 1.5**2)) * (place.abs() <= (window - 1) / 2)
     return bell / bell.sum(1, keepdim=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from latent_atlas.metrics.frechet import Moments, frechet_distance
 from latent_atlas.metrics.reconstruction import squared_errors
@@ -16,36 +19,74 @@ from latent_atlas.metrics.result import Measured, TooFewSamples
 
 
 class Streaming(Metric):
-    """Any metric of this package over a stream: keeps the arrays that it names, and computes it of all of them at once.
+    """Any metric of this package over a stream: keeps the arrays that it asks for, and computes it of all of them at once.
 
-    For what is no sum over items (neighbours, information, trees); on several devices the arrays are gathered. Numbers and names
-    that are no arrays (``k``, ``factor_names``, ``seed``) are given at the start.
+    For what is no sum over items (neighbours, information, trees), so it takes the memory of all rows; on several devices these are
+    gathered. Means of errors and Fréchet distances have classes of their own that keep sums alone.
+
+        metric = Streaming(disentanglement.mig)                 # codes and factors, as mig's signature says
+        for x, v in loader:
+            metric.update(codes=encode(x), factors=v)
+        float(metric.compute())
+
+    A metric that draws or takes the first rows depends on their order: gathered rows stand process after process.
 
     Args:
-        function: such as ``metrics.disentanglement.mig``.
-        arrays: the argument names that come in batches.
-        settings: all its other arguments.
+        function: one of ``latent_atlas.metrics``.
+        arrays: the argument names that come in batches; those without a default if not given.
+        settings: other arguments: ``k``, ``factor_names``, ``seed``.
+        higher_is_better: torchmetrics' note of the direction; it decides nothing here.
     """
 
     def __init__(
-        self, function: Callable[..., Measured], arrays: Sequence[str], settings: Mapping[str, Any] | None = None, **kwargs: Any
+        self,
+        function: Callable[..., Measured],
+        arrays: Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        higher_is_better: bool | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.function, self.arrays, self.settings = function, tuple(arrays), dict(settings or {})
+        self.function, self.settings = function, dict(settings or {})
+        parameters = inspect.signature(function).parameters
+        insisted = [name for name, p in parameters.items() if p.default is p.empty and name not in self.settings]
+        self.arrays = tuple(arrays or insisted)
+        if unknown := [name for name in (*self.arrays, *self.settings) if name not in parameters]:
+            raise TypeError(f"{function.__name__} takes {', '.join(parameters)}; it knows no {', '.join(unknown)}")
+        object.__setattr__(self, "higher_is_better", higher_is_better)  # torchmetrics guards it as a fact of the class
         for name in self.arrays:
             self.add_state(f"rows_{name}", default=[], dist_reduce_fx="cat")
 
     def update(self, **batch: Tensor) -> None:
-        """Adds a batch of each of the arrays."""
-        if set(batch) != set(self.arrays):
-            raise ValueError(f"a batch of {', '.join(self.arrays)} is needed; there is {', '.join(batch) or 'none'}")
+        """Adds a batch of each of the arrays, or of some: samples and real items may come in streams of their own."""
+        if not batch or set(batch) - set(self.arrays):
+            raise ValueError(f"batches are of {', '.join(self.arrays)}; there is {', '.join(batch) or 'none'}")
         for name, rows in batch.items():
-            getattr(self, f"rows_{name}").append(rows)
+            getattr(self, f"rows_{name}").append(torch.as_tensor(rows))
 
     def compute(self) -> Tensor:
         """The metric's value of everything so far."""
-        given = {name: dim_zero_cat(getattr(self, f"rows_{name}")) for name in self.arrays}
-        return torch.tensor(self.function(**given, **self.settings).value, dtype=torch.float64)
+        return torch.tensor(self.measured().value, dtype=torch.float64)
+
+    def measured(self) -> Measured:
+        """The value with its interval, floor and parts; of this process's rows unless inside ``sync_context``."""
+        given = {name: getattr(self, f"rows_{name}") for name in self.arrays}
+        for name, rows in given.items():
+            if not len(rows):
+                raise TooFewSamples(f"no rows of {name} so far")
+        return self.function(**{name: dim_zero_cat(rows) for name, rows in given.items()}, **self.settings)
+
+    def _sync_dist(self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any | None = None) -> None:
+        """As torchmetrics, whose gathering breaks where a process has seen no rows; here it sends none, of the right shape."""
+        group = process_group or self.process_group
+        own = {name: (rows[0].shape[1:], rows[0].dtype) for name in self.arrays if (rows := getattr(self, f"rows_{name}"))}
+        everyone: list[dict[str, Any]] = [{}] * dist.get_world_size(group)
+        dist.all_gather_object(everyone, own, group=group)
+        known = {name: form for found in everyone for name, form in found.items()}
+        for name in set(known) - set(own):
+            shape, dtype = known[name]
+            setattr(self, f"rows_{name}", [torch.empty((0, *shape), dtype=dtype, device=self.device)])
+        super()._sync_dist(dist_sync_fn, group)
 
 
 class StreamingMSE(Metric):
