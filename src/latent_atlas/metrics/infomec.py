@@ -93,7 +93,7 @@ def infoe(
     mean, interval = refitted(values)
     said = {"n": len(data.test), "n_train": len(data.train), "estimator": "linear", "codes": "mode"}
     parts = {"explained": plain_numbers(found, data.names), "constant": data.constant}
-    return Measured(mean, interval, floor=0.0, ceiling=1.0, provenance=said, parts=parts)
+    return Measured(mean, interval, floor=0.0, provenance=said, parts=parts)
 
 
 def explained(data: Pair) -> Floats:

@@ -7,6 +7,7 @@ numbers.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,6 +115,12 @@ class Setting:
     train: int
     evaluation: int
 
+    def by_chance(self) -> Setting:
+        """The same with the codes dealt anew: among few items a fixed factor leaves its mark on noise."""
+        other = copy.copy(self.source)
+        other.codes = np.random.default_rng(0).permutation(self.source.codes)
+        return Setting(other, self.train, self.evaluation)
+
 
 def beta_vae_score(
     codes: ArrayLike,
@@ -153,7 +160,8 @@ def beta_vae_score(
     mean, interval = refitted([one for _, one in found])
     parts = {"train": found[0][0], "constant": names}
     said = _said(setting, grid) | {"standardise": standardise}
-    return Measured(mean, interval, floor=1 / setting.source.factors, ceiling=1.0, provenance=said, parts=parts)
+    floor = beta_vae(setting.by_chance(), seed)[1] if standardise else 1 / setting.source.factors
+    return Measured(mean, interval, floor=floor, ceiling=1.0, provenance=said, parts=parts)
 
 
 def beta_vae(setting: Setting, seed: int) -> tuple[float, float]:
@@ -189,25 +197,26 @@ def factor_vae_score(
 ) -> Measured:
     """Accuracy of a majority vote that is told which dimension varies least while a factor is fixed (Kim & Mnih 2018, 1802.05983).
 
-    Variances are relative to those over all items. Dead dimensions are left out: kept, a constant dimension varies least of all
-    and wins every vote (a perfect code of 5 factors then scores 0.19). Without a live dimension the score is 0. Dead is what is
-    narrower than ``threshold`` of the widest dimension and carries no more about the factors than their permutation does, so that
-    nothing of a rescaled code is lost. Far outliers are drawn in. ``relative=False``, as published: dead is a standard deviation
-    below ``threshold`` in the codes' own units. Arguments as of ``beta_vae_score``.
+    Variances are relative to those over all items. Only dimensions that carry more about a factor than its permutation take part
+    (all that vary, where none does): kept, a constant dimension varies least of all and wins every vote (a perfect code of 5
+    factors then scores 0.19). Without a dimension that varies the score is 0. Far outliers are drawn in. ``relative=False``, as
+    published: a dimension takes part whose standard deviation is at least ``threshold`` in the codes' own units. Arguments as of
+    ``beta_vae_score``.
     """
     setting, names = _setting(codes, factors, factor_names, factor_sizes, grid, train, evaluation, relative)
     found = [factor_vae(setting, seed + k, threshold, relative) for k in range(max(1, refits))]
     mean, interval = refitted([one[1] for one in found])
     parts = {"train": found[0][0], "active": found[0][2], "constant": names}
-    said = _said(setting, grid) | {"threshold": threshold, "relative": relative}
-    return Measured(mean, interval, floor=1 / setting.source.factors, ceiling=1.0, provenance=said, parts=parts)
+    said = _said(setting, grid) | ({"averaged_over": "informative"} if relative else {"threshold": threshold})
+    floor = factor_vae(setting.by_chance(), seed, threshold, relative)[1] if relative else 1 / setting.source.factors
+    return Measured(mean, interval, floor=floor, ceiling=1.0, provenance=said, parts=parts)
 
 
 def factor_vae(setting: Setting, seed: int, threshold: float, relative: bool = False) -> tuple[float, float, int]:
     """Accuracy on the votes that decide and on others, and the number of live dimensions."""
     rng, z = np.random.default_rng(seed), setting.source.codes
     spread = z.var(axis=0, ddof=1, dtype=np.float64)
-    alive = _live(setting.source, np.sqrt(spread), threshold) if relative else np.sqrt(spread) >= max(threshold, 1e-12)
+    alive = _live(setting.source) if relative else np.sqrt(spread) >= max(threshold, 1e-12)
     if not alive.any():
         return 0.0, 0.0, 0
     live, spread = np.ascontiguousarray(z[:, alive]), spread[alive]
@@ -228,14 +237,11 @@ def factor_vae(setting: Setting, seed: int, threshold: float, relative: bool = F
     )
 
 
-def _live(source: Grid | Sample, spread: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
-    """Which dimensions (d,) vary, and are wide or carry information."""
-    alive = varying(source.codes)
-    narrow = alive & (spread < threshold * spread.max())
-    if narrow.any():
-        z, factors = source.known()
-        alive[narrow] = informative(z[:, narrow], factors, default_bins(len(z), QUANTILE), QUANTILE)
-    return alive
+def _live(source: Grid | Sample) -> NDArray[np.bool_]:
+    """Which dimensions (d,) carry information, or all that vary."""
+    z, factors = source.known()
+    alive = informative(z, factors, default_bins(len(z), QUANTILE), QUANTILE)
+    return alive if alive.any() else varying(source.codes)
 
 
 def irs(

@@ -35,7 +35,8 @@ def sap(
     A dimension's score is the held-out accuracy of a linear machine on it alone for a factor of classes, R² for a quantity.
     ``auto`` decides per factor and takes the balanced accuracy over chance; ``accuracy`` and ``r2`` are disentanglement_lib's one
     answer for all factors, the latter on training items. The machines see how far codes reach, so codes are standardised first
-    unless told otherwise. Two dimensions that say the same about a factor have no gap: redundancy is 0 by design.
+    unless told otherwise. Two dimensions that say the same about a factor have no gap: redundancy is 0 by design. Classes in the
+    middle of a dimension are no half line, so that a perfect code of more than two scores less than 1.
 
     Args:
         codes: (N, d) held-out.
@@ -61,7 +62,7 @@ def sap(
     mean, interval = refitted(values)
     parts = {"gap": plain_numbers(gaps, data.names), "best": plain_numbers(ranked[-1], data.names), "constant": data.constant}
     said = {"n": len(data.test), "n_train": len(data.train), "estimator": "linear svm", "score": score, "codes": "mode"}
-    return Measured(mean, interval, floor=0.0, ceiling=1.0, provenance=said, parts=parts)
+    return Measured(mean, interval, floor=0.0, provenance=said, parts=parts)
 
 
 def explicitness(
