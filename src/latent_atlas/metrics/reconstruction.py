@@ -70,7 +70,7 @@ def psnr(x: Tensor, recon: Tensor, data_range: float = 1.0) -> Measured:
     return Measured(decibels(error.value), interval, floor, provenance={**error.provenance, "data_range": data_range})
 
 
-def ssim(x: Tensor, recon: Tensor, batch_size: int = 250) -> Measured:
+def ssim(x: Tensor, recon: Tensor, batch_size: int = 64) -> Measured:
     """Structural similarity (Wang et al. 2004) of images (N, C, H, W), reconstructions clipped to [0, 1].
 
     An 11 px Gaussian window of scale 1.5, images continued by reflection so that every pixel has one (as torchmetrics).
@@ -85,7 +85,7 @@ def ssim(x: Tensor, recon: Tensor, batch_size: int = 250) -> Measured:
     in_range(x)
     edge = [SSIM_WINDOW // 2] * 4
     parts = [
-        _similarities(F.pad(a.float(), edge, mode="reflect"), F.pad(b.float().clamp(0, 1), edge, mode="reflect"), SSIM_WINDOW)[1]
+        _similarities(F.pad(a.double(), edge, mode="reflect"), F.pad(b.double().clamp(0, 1), edge, mode="reflect"), SSIM_WINDOW)[1]
         for a, b in zip(x.split(batch_size), recon.split(batch_size), strict=True)
     ]
     return mean_of(torch.cat(parts), window=SSIM_WINDOW)
@@ -98,11 +98,11 @@ def mae(x: Tensor, recon: Tensor) -> Measured:
     return mean_of(torch.cat([(a.double() - b.double()).abs().flatten(1).mean(1) for a, b in pairs]))
 
 
-def ms_ssim(x: Tensor, recon: Tensor, batch_size: int = 250) -> Measured:
+def ms_ssim(x: Tensor, recon: Tensor, batch_size: int = 64) -> Measured:
     """Structural similarity over scales (Wang et al. 2003, doi:10.1109/ACSSC.2003.1292216), reconstructions clipped to [0, 1].
 
-    As published it halves an image four times under an 11 px window and so needs 161 px. Here: as many of the published five
-    scales and weights (made to sum to 1) as leave a side of at least the window, which is 7 px below 161 px (Gaussian of scale
+    As published it halves an image four times under an 11 px window and so needs 176 px. Here: as many of the published five
+    scales and weights (made to sum to 1) as leave a side of at least the window, which is 7 px below 176 px (Gaussian of scale
     1.5, only where it lies wholly inside): 3 scales at 28 and 32 px, 4 at 64 px. Both are part of the provenance, since another
     kernel is another score. Negative similarities count as 0. (torchmetrics takes 11 px whatever window it is given.)
 
@@ -110,7 +110,7 @@ def ms_ssim(x: Tensor, recon: Tensor, batch_size: int = 250) -> Measured:
         NotApplicable: images of fewer than 14 px, which have but one scale.
     """
     side = min(x.shape[-2:])
-    window = SSIM_WINDOW if side >= 161 else SMALL_WINDOW
+    window = SSIM_WINDOW if side >= SSIM_WINDOW * 2 ** (len(WEIGHTS) - 1) else SMALL_WINDOW
     scales = min(len(WEIGHTS), 1 + sum(side // 2**k >= window for k in range(1, len(WEIGHTS))))
     if scales < 2 or side < window:
         raise NotApplicable(f"images of {side} px have a single scale under a {window} px window")
@@ -120,17 +120,17 @@ def ms_ssim(x: Tensor, recon: Tensor, batch_size: int = 250) -> Measured:
     weights /= weights.sum()
     parts = []
     for a, b in zip(x.split(batch_size), recon.split(batch_size), strict=True):
-        a, b, factors = a.float(), b.float().clamp(0, 1), []
+        a, b, factors = a.double(), b.double().clamp(0, 1), []
         for scale in range(scales):
             contrast, whole = _similarities(a, b, window)
             factors.append(whole if scale == scales - 1 else contrast)
             a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
-        parts.append((torch.stack(factors, 1).double().clamp(min=0) ** weights).prod(1))
+        parts.append((torch.stack(factors, 1).clamp(min=0) ** weights).prod(1))
     return mean_of(torch.cat(parts), window=window, scales=scales)
 
 
 def _similarities(a: Tensor, b: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """The mean over windows of contrast and structure, and of these times luminance, each (B,); images (B, C, H, W) in [0, 1]."""
+    """The mean over windows of contrast and structure, and of these times luminance, each (B,); float64 images (B, C, H, W)."""
     down, across = _bell(a.shape[-2], window), _bell(a.shape[-1], window).T
 
     def blurred(images: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ def _similarities(a: Tensor, b: Tensor, window: int) -> tuple[Tensor, Tensor]:
 
 def _bell(side: int, window: int) -> Tensor:
     """(side − window + 1, side): each row weighs one window by a Gaussian; products beat convolutions of one channel."""
-    place = torch.arange(side) - torch.arange(side - window + 1)[:, None] - (window - 1) / 2
+    place = (torch.arange(side) - torch.arange(side - window + 1)[:, None]).double() - (window - 1) / 2
     bell = torch.exp(-place.square() / (2 * 1.5**2)) * (place.abs() <= (window - 1) / 2)
     return bell / bell.sum(1, keepdim=True)
 
