@@ -107,6 +107,19 @@ def test_a_model_without_an_encoder_is_scored_by_what_it_has(stage):
     assert {path.name for path in here.out.glob("*.png")} == {"samples.png"}
 
 
+def test_the_samples_nearest_to_training_items_are_shown_beside_them(stage):
+    here = stage(kind="image", n=1500)
+    metrics = {name: conf for name, conf in here.section["evaluation"]["metrics"].items() if name in ("mse", "memorisation")}
+    found = here.run(name="standard", metrics=metrics)
+    entry = next(entry for entry in found.scores.values() if entry["metric"] == "memorisation")
+    assert entry["status"] == "ok", entry["reason"]
+    assert entry["provenance"]["n_train"] > 700  # all of them, not as many as there are samples
+    assert entry["floor"] == 1.0
+    shown = np.load(here.out / "pictures.npz")
+    assert shown["memorisation_samples"].shape == shown["memorisation_train"].shape == (8, 16, 16, 1)
+    assert (here.out / "memorisation.png").exists()
+
+
 def test_a_metric_that_raises_is_failed_and_the_others_go_on(stage):
     here = stage(kind="vector", n=100)
     metrics = here.section["evaluation"]["metrics"] | {

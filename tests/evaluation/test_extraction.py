@@ -8,6 +8,7 @@ import pytest
 import torch
 from drawn import write_data
 
+from latent_atlas.building import instantiate
 from latent_atlas.data.datamodule import DataModule
 from latent_atlas.data.spec import Field
 from latent_atlas.evaluation.extractors import FeatureError, as_input, load_features, stem
@@ -149,6 +150,37 @@ def test_features_of_other_data_are_refused(tmp_path):
 def test_inception_without_its_package_names_the_way_out(tmp_path):
     with pytest.raises(FeatureError, match=r"needs torch-fidelity .* or choose domain"):
         made(tmp_path, {"name": "inception", "weights": "w.pth"}, kind="image", n=60)
+
+
+def test_any_module_with_weights_of_a_file_is_an_extractor(tmp_path):
+    net = {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 2, "kernel_size": 12, "stride": 4}
+    torch.manual_seed(5)
+    weights = instantiate(net)
+    torch.save(weights.state_dict(), tmp_path / "own.pt")
+    data, out, card = made(tmp_path, {"name": "module", "net": net, "weights": str(tmp_path / "own.pt")}, kind="image", n=300)
+    assert card["dimensions"] == 8  # two channels of 2 x 2 places of a 16 px image
+    assert card["name"].startswith("module_")
+    (tmp_path / "own.pt").unlink()  # what evaluation reads lies in features/
+    module = DataModule(data)
+    x = module.take(np.arange(3))["image"]
+    with torch.no_grad():
+        assert torch.equal(load_features(out, module.spec.x).extract(x), weights(x).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"net": {"_target_": "torch.nn.NoSuchLayer"}}, "cannot be built"),
+        ({"net": {"_target_": "builtins.dict"}}, "dict and no torch.nn.Module"),
+        ({"weights": "nowhere.pt"}, "no weights at nowhere.pt"),
+        ({"net": {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 2}}, r"shape \(1, 16, 16\)"),
+    ],
+)
+def test_a_module_that_does_not_serve_is_named(tmp_path, change, message):
+    settings = {"name": "module", "net": {"_target_": "torch.nn.Flatten"}, "weights": None} | change
+    with pytest.raises(FeatureError, match=message):
+        made(tmp_path, settings, kind="image", n=60)
+    assert not (tmp_path / "features").exists() or not list((tmp_path / "features").rglob("extractor.json"))
 
 
 def test_inception_is_for_images(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from latent_atlas.data.datamodule import DataModule
@@ -38,7 +39,7 @@ VOCABULARY = {
     "features_other": "(M, f) the same of other real items: what a perfect sampler would reach",
     "features_recon": "(M, f) of the reconstructions of the M held-out items",
     "features_samples": "(M, f) of draws of the model",
-    "features_train": "(M, f) the extractor's features of training items",
+    "features_train": "(M, f) the extractor's features of training items, all of them up to 10,000",
     "probabilities_real": "(M, C) the extractor's class probabilities of the M held-out items",
     "probabilities_samples": "(M, C) of draws of the model",
     "log_prob": "(N,) log p(x | z) in nats, z one draw of q(z | x)",
@@ -69,6 +70,7 @@ DRAWN = frozenset({
 })  # fmt: skip
 SHAKEN = 2000  # items that are encoded under noise, once for each strength
 DECODED = 2000  # training items that are reconstructed: the gap to held-out ones needs no more
+SEEN = 10_000  # training items among which a sample's nearest is looked for
 DENSITIES = 1000  # posteriors that are held against each other's draws
 
 
@@ -255,11 +257,15 @@ class Arrays:
 
     # Training items: the first of one fixed shuffle, so that a smaller number lies in a larger.
 
-    def _batch_train(self) -> Batch:
+    def _rows_train(self) -> NDArray[np.int64]:
         rows = self.data.rows("train")
         if self.split == "train" or not len(rows):
             raise NotApplicable("there are no training items beside those that are scored")
-        return self.data.take(np.random.default_rng(3).permutation(rows)[: len(self.rows)])
+        found: NDArray[np.int64] = np.random.default_rng(3).permutation(rows)[: max(SEEN, len(self.rows))]
+        return found
+
+    def _batch_train(self) -> Batch:
+        return self.data.take(self.get("rows_train")[: len(self.rows)])
 
     def _x_train(self) -> Tensor:
         found: Tensor = self.get("batch_train")[self.data.spec.observation]
@@ -357,8 +363,9 @@ class Arrays:
         return self.get("extractor").extract(self.get("samples"))
 
     def _features_train(self) -> Tensor:
-        found: Tensor | None = getattr(self.get("extractor"), "train", None)
-        return found if found is not None else self.get("extractor").extract(self.get("x_train"))
+        extract, rows = self.get("extractor").extract, self.get("rows_train")
+        parts = [rows[start : start + len(self.rows)] for start in range(0, len(rows), len(self.rows))]
+        return torch.cat([extract(self.data.take(part)[self.data.spec.observation]) for part in parts])
 
     def _probabilities_real(self) -> Tensor:
         return self.get("extractor").probabilities(self.get("x")[: self.reference])

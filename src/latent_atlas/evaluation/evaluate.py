@@ -103,7 +103,8 @@ def _evaluate(
         (fresh / "scores.html").write_text(page(result), encoding="utf-8")
         np.savez(fresh / "latents.npz", **latents(arrays, codes, kl))  # type: ignore[arg-type]
         if module.spec.x.kind == "image":
-            pictures.save(pictures.draw(model.cpu(), module.witnesses(), codes, order, arrays.seed), fresh)
+            drawn = pictures.draw(model.cpu(), module.witnesses(), codes, order, arrays.seed)
+            pictures.save(drawn | copies(found, arrays), fresh)
     write_json(dict(sorted(ok.items())), scores)
     log(section, trained, result, out)
     return result
@@ -161,6 +162,16 @@ def report(
         "headline": keys,
         "headline_reasons": reasons,
     }
+
+
+def copies(found: Mapping[str, Score], arrays: Arrays) -> dict[str, pictures.Picture]:
+    """The samples that lie nearest to training items, and these items, where a metric has found them."""
+    pairs = next((entry["parts"]["pairs"] for entry in found.values() if (entry.get("parts") or {}).get("pairs")), None)
+    if not pairs:
+        return {}
+    samples = arrays.get("samples")[[sample for sample, _, _ in pairs]]
+    items = arrays.data.take(arrays.get("rows_train")[[item for _, item, _ in pairs]])[arrays.data.spec.observation]
+    return {"memorisation_samples": pictures.pixels(samples), "memorisation_train": pictures.pixels(items)}
 
 
 def latents(arrays: Arrays, codes: Tensor | None, kl: Tensor | None) -> dict[str, np.ndarray]:

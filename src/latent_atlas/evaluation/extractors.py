@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latent_atlas.building import BuildError, instantiate
 from latent_atlas.data.spec import Field
 from latent_atlas.metrics.result import NotApplicable
 
@@ -112,6 +113,29 @@ class Inception:
         return found
 
 
+def own_module(net: Any, weights: str | None = None) -> nn.Module:
+    """Any network as extractor: built from its configuration (``_target_``), with the state of a file where one is named.
+
+    Raises:
+        FeatureError: what cannot be built, is no module, or does not take these weights.
+    """
+    try:
+        found = instantiate(net)
+    except (BuildError, ImportError) as error:
+        raise FeatureError(f"extractor module: evaluation.extractor.net cannot be built: {error}") from error
+    if not isinstance(found, nn.Module):
+        raise FeatureError(f"extractor module: evaluation.extractor.net is {type(found).__name__} and no torch.nn.Module")
+    if weights is not None:
+        path = Path(weights).expanduser()
+        try:
+            found.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except FileNotFoundError as error:
+            raise FeatureError(f"extractor module: no weights at {weights}") from error
+        except Exception as error:  # whatever a file of something else raises
+            raise FeatureError(f"extractor module: {weights} does not fit: {str(error).splitlines()[0]}") from error
+    return found.eval()
+
+
 @dataclass(frozen=True)
 class FeatureSet:
     """``features/<data>``: the extractor, its features of the reference sample (M, f), of other real items, and its class head."""
@@ -127,7 +151,7 @@ class FeatureSet:
     @torch.inference_mode()
     def extract(self, values: Tensor, batch_size: int = 512) -> Tensor:
         """Features (N, f) of observations or of a model's answers."""
-        return torch.cat([self.net(as_input(self.field, part)) for part in values.split(batch_size)])
+        return torch.cat([self.net(as_input(self.field, part)).flatten(1) for part in values.split(batch_size)])
 
     @torch.inference_mode()
     def probabilities(self, values: Tensor) -> Tensor:
@@ -150,7 +174,7 @@ def load_features(folder: Path, field: Field) -> FeatureSet:
     if card["kind"] == "inception":
         net: Any = Inception(card["weights"])
     else:
-        net = stem(field, card["dimensions"])
+        net = own_module(card["net"]) if card["kind"] == "module" else stem(field, card["dimensions"])
         net.load_state_dict(torch.load(folder / "extractor.pt", map_location="cpu", weights_only=True))
         net.eval()
     arrays = np.load(folder / "statistics.npz")

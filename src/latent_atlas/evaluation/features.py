@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from latent_atlas.data.datamodule import DataModule
 from latent_atlas.data.spec import Field
 from latent_atlas.data.store import replacing
-from latent_atlas.evaluation.extractors import FeatureError, FeatureSet, Inception, VectorStem, as_input, stem
+from latent_atlas.evaluation.extractors import FeatureError, FeatureSet, Inception, VectorStem, as_input, own_module, stem
 from latent_atlas.evaluation.rows import evaluation_rows
 from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.metrics.frechet import frechet, moments
@@ -78,6 +78,11 @@ def make_features(section: Mapping[str, Any], data: Path, out: Path) -> dict[str
             digest = _file_hash(Path(extractor["weights"]).expanduser())
             card = {"kind": "inception", "weights": extractor["weights"], "trained_on": "imagenet", "accuracy": None, "heads": {}}
             dimensions, name, head = net.dimensions, "inception", None
+        elif extractor["name"] == "module":
+            net, head = own_module(extractor["net"], extractor.get("weights")), None
+            digest, dimensions = weights_hash(net), _answered(net, module, rows)
+            card, name = {"kind": "module", "net": extractor["net"], "trained_on": "elsewhere"}, f"module_{digest[:8]}"
+            card |= {"accuracy": None, "heads": {}}
         else:
             dimensions = max(1, min(extractor["dimensions"], len(rows) // 2))
             # Items that the extractor was fitted to would lie nearer to each other than to any held-out item.
@@ -104,6 +109,23 @@ def make_features(section: Mapping[str, Any], data: Path, out: Path) -> dict[str
         np.savez(folder / "statistics.npz", **stored, n=np.array(len(rows)), index=rows)  # type: ignore[arg-type]
         (folder / "extractor.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return card
+
+
+@torch.inference_mode()
+def _answered(net: nn.Module, data: DataModule, rows: Rows) -> int:
+    """Features that the user's own network gives of an item."""
+    x = as_input(data.spec.x, data.take(rows[:2])[data.spec.observation])
+    try:
+        found = net(x)
+    except Exception as error:  # whatever a network raises of a shape that it was not made for
+        raise FeatureError(
+            f"extractor module: it cannot take {data.spec.name}'s items, float32 of shape {tuple(x.shape[1:])}: {error}"
+        ) from error
+    if not isinstance(found, Tensor) or found.shape[:1] != x.shape[:1]:
+        raise FeatureError("extractor module: its answer is no tensor with one row for each item")
+    if not found.isfinite().all():
+        raise FeatureError("extractor module: its features are not finite")
+    return int(found[0].numel())
 
 
 def train_extractor(

@@ -16,7 +16,7 @@ from latent_atlas.training.outputs import atomic_save
 
 KEPT = (
     "encoded", "encoded_train", "recon", "recon_train", "samples", "features_recon", "features_samples", "log_weights",
-    "posterior_log_density", "noisy_codes",
+    "posterior_log_density", "noisy_codes", "features_train",
 )  # fmt: skip
 LARGEST = 256 << 20  # bytes of one array: what is larger is computed anew rather than fill the disk
 

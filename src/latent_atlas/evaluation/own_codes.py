@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from latent_atlas.evaluation.own_arrays import PROTOCOLS, Array, ScoreError, attempt, check_table, read_arrays
 from latent_atlas.metrics import dci, disentanglement, infomec, interventions, separability, unsupervised
-from latent_atlas.metrics.result import Measured, NotApplicable
+from latent_atlas.metrics.result import Measured
 
-PROTOCOLS = ("atlas", "reference")
 REFERENCE = "histogram20"
-Array = NDArray[Any]
+LEAST = 8  # rows: half of them are test items
+EMPTY = np.empty((0, 0))
 Options = dict[str, Any]
-
-
-class ScoreError(ValueError):
-    """Arrays that cannot be scored; the message names the file, what is wrong and what to do."""
 
 
 def score_codes(path: Path, protocol: str = "atlas", seed: int = 0, estimator: str | None = None) -> dict[str, Any]:
@@ -42,72 +36,72 @@ def score_codes(path: Path, protocol: str = "atlas", seed: int = 0, estimator: s
     if estimator not in (None, "lightgbm", "sklearn", "hist"):
         raise ScoreError(f"dci={estimator}: it is one of lightgbm, sklearn, hist")
     arrays = read(path, seed)
-    found: dict[str, Any] = {"protocol": protocol, "seed": seed, "n": len(arrays["codes"])}
+    found: dict[str, Any] = {"protocol": protocol, "seed": seed, "n": len(arrays["codes"]), "n_train": len(arrays["codes_train"])}
     reasons: dict[str, str] = {}
-    for names, compute in jobs(arrays, protocol, seed, estimator or ("sklearn" if protocol == "reference" else "lightgbm")):
-        try:
-            measured = compute()
-        except NotApplicable as reason:
-            reasons |= dict.fromkeys(names, str(reason))
-            continue
-        values = [measured.value, *(measured.parts[part] for part in names.values() if part)]
-        found |= dict(zip(names, values, strict=True))
-        if measured.interval:
-            found[f"{next(iter(names))}_interval"] = list(measured.interval)
+    estimator = estimator or ("sklearn" if protocol == "reference" else "lightgbm")
+    for names, compute in jobs(arrays, protocol, seed, estimator):
+        found |= attempt(compute, names, reasons)
+    if "factors" not in arrays:
+        unknown = arrays | {"factors": EMPTY, "factors_train": EMPTY}
+        would = [name for names, _ in jobs(unknown, protocol, seed, estimator) for name in names]
+        reasons |= {name: "needs factors beside the codes" for name in would if name not in found and name not in reasons}
     return found | {"not_applicable": reasons}
 
 
 def read(path: Path, seed: int) -> dict[str, Array]:
-    """The arrays by the names that metrics use, checked."""
-    if not path.is_file():
-        raise ScoreError(f"{path}: there is no such file")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            given = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
-        raise ScoreError(f"{path}: not an .npz of plain arrays ({str(error).splitlines()[0]})") from error
+    """The arrays by the names that metrics use, checked; half of ``codes`` serve as test items."""
+    given = read_arrays(path)
     if "mus_train" in given:
-        arrays = {"codes_train": given["mus_train"], "factors_train": given.get("factors_train")}
-        arrays |= {"codes": given.get("mus_test"), "factors": given.get("factors_test")}
-        missing = [name for name in ("factors_train", "mus_test", "factors_test") if name not in given]
+        names = {"codes_train": "mus_train", "factors_train": "factors_train", "codes": "mus_test", "factors": "factors_test"}
+        missing = [name for name in names.values() if name not in given]
         if missing:
             raise ScoreError(f"{path}: {', '.join(missing)} missing beside mus_train")
     elif "codes" in given:
-        z, v = given["codes"], given.get("factors")
-        order = np.random.default_rng(seed).permutation(len(z))
-        half = len(z) // 2
-        arrays = {"codes": z[order[:half]], "codes_train": z[order[half:]]}
-        if v is not None:
-            _check(path, "factors", v, len(z))
-            arrays |= {"factors": v[order[:half]], "factors_train": v[order[half:]]}
+        names = {"codes": "codes", "factors": "factors"}
     else:
         raise ScoreError(
             f"{path}: it has {', '.join(given) or 'no arrays'}; needed are codes, or mus_train with factors_train, ..."
         )
-    present = {name: array for name, array in arrays.items() if array is not None}
-    for side in ("", "_train"):
-        _check(path, f"codes{side}", present[f"codes{side}"], len(present[f"codes{side}"]))
-        if f"factors{side}" in present:
-            _check(path, f"factors{side}", present[f"factors{side}"], len(present[f"codes{side}"]))
-    for name in ("factor_sizes", "grid_mus"):
+    for name in names.values():
         if name in given:
-            present[name] = given[name]
-    if "grid_mus" in present:
-        sizes = present.get("factor_sizes")
-        if sizes is None or len(present["grid_mus"]) != int(np.prod(sizes)):
-            raise ScoreError(f"{path}: grid_mus has {len(present['grid_mus'])} rows, not one for each combination of factor_sizes")
-    return present
+            check_table(path, name, given[name], LEAST, finite=not name.startswith("factors"))
+    pairs = [("mus_train", "factors_train"), ("mus_test", "factors_test"), ("codes", "factors")]
+    for codes, factors in pairs:
+        if codes in names.values() and factors in given and len(given[codes]) != len(given[factors]):
+            raise ScoreError(f"{path}: {factors} has {len(given[factors])} rows, {codes} has {len(given[codes])}")
+    arrays = {name: given[own] for name, own in names.items() if own in given}
+    for name in ("codes", "factors"):
+        if "mus_train" in given and arrays[name].shape[1] != arrays[f"{name}_train"].shape[1]:
+            train, test = names[f"{name}_train"], names[name]
+            widths = arrays[f"{name}_train"].shape[1], arrays[name].shape[1]
+            raise ScoreError(f"{path}: {train} has {widths[0]} columns, {test} has {widths[1]}")
+    if "mus_train" not in given:
+        order = np.random.default_rng(seed).permutation(len(arrays["codes"]))
+        half = len(order) // 2
+        arrays = {f"{name}{side}": array[rows] for name, array in arrays.items() for side, rows in _halves(order, half)}
+    return arrays | _grid(path, given, arrays)
 
 
-def _check(path: Path, name: str, array: Array, n: int) -> None:
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
-        raise ScoreError(f"{path}: {name} is {array.dtype} of shape {array.shape}; needed is a table (N, columns) of numbers")
-    if len(array) != n:
-        raise ScoreError(f"{path}: {name} has {len(array)} rows, its codes have {n}")
-    if name.startswith("codes") and not np.isfinite(array).all():
-        raise ScoreError(f"{path}: {name} has {int((~np.isfinite(array)).sum())} entries that are NaN or infinite")
-    if len(array) < 4:
-        raise ScoreError(f"{path}: {name} has {len(array)} rows; at least 4 are needed")
+def _halves(order: Array, half: int) -> list[tuple[str, Array]]:
+    return [("", order[:half]), ("_train", order[half:])]
+
+
+def _grid(path: Path, given: Mapping[str, Array], arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """``factor_sizes`` and ``grid_mus`` where they are given and fit the factors."""
+    found = {name: given[name] for name in ("factor_sizes", "grid_mus") if name in given}
+    if (sizes := found.get("factor_sizes")) is not None and "factors" in arrays:
+        factors = arrays["factors"].shape[1]
+        if sizes.shape != (factors,) or not np.issubdtype(sizes.dtype, np.integer) or (sizes < 0).any():
+            raise ScoreError(
+                f"{path}: factor_sizes is {sizes.dtype} of shape {sizes.shape}; needed is a whole number for each of {factors} factors"
+            )
+    if (grid := found.get("grid_mus")) is not None:
+        check_table(path, "grid_mus", grid)
+        if sizes is None or len(grid) != int(np.prod(sizes)) or grid.shape[1] != arrays["codes"].shape[1]:
+            raise ScoreError(
+                f"{path}: grid_mus is {grid.shape}, not a code of {arrays['codes'].shape[1]} columns for each combination of factor_sizes"
+            )
+    return found
 
 
 Job = tuple[Mapping[str, str], Callable[[], Measured]]
@@ -176,21 +170,3 @@ def jobs(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: str) 
             ({"infoc": ""}, lambda: infomec.infoc(**alone)),
         ]
     return found
-
-
-def write_scores(found: Mapping[str, Any], out: Path | None) -> None:
-    """Prints the scores, and writes them to a file whole or not at all."""
-    text = json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False)
-    if out is None:
-        print(text)
-        return
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(out)
-    except OSError as error:
-        raise ScoreError(f"cannot write {out}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    print(f"{sum(isinstance(value, float) for value in found.values())} scores in {out}")

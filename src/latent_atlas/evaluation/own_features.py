@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_atlas.evaluation.own_codes import PROTOCOLS, ScoreError
+from latent_atlas.evaluation.own_arrays import PROTOCOLS, ScoreError, attempt, check_table, read_arrays
 from latent_atlas.metrics import fidelity, frechet
+from latent_atlas.metrics.result import Measured
 
 DIMENSIONS, STEPS = 64, 400  # of the extractor that two folders are compared by
 LEAST = 8  # images
+LEAST_ROWS = 6  # of features: 5 neighbours of each
 
 
 def score_features(path: Path, protocol: str = "atlas", seed: int = 0) -> dict[str, Any]:
@@ -25,26 +28,14 @@ def score_features(path: Path, protocol: str = "atlas", seed: int = 0) -> dict[s
     Raises:
         ScoreError: arrays that are missing or do not fit each other.
     """
-    if not path.is_file():
-        raise ScoreError(f"{path}: there is no such file")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            given = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
-        raise ScoreError(f"{path}: not an .npz of plain arrays ({str(error).splitlines()[0]})") from error
+    given = read_arrays(path)
     for name in ("real", "fake"):
         if name not in given:
             raise ScoreError(f"{path}: it has {', '.join(given) or 'no arrays'}; needed are real and fake")
-        array = given[name]
-        if array.ndim != 2 or not np.issubdtype(array.dtype, np.number):
-            raise ScoreError(f"{path}: {name} is {array.dtype} of shape {array.shape}; needed is a table (N, features) of numbers")
-        if not np.isfinite(array).all():
-            raise ScoreError(f"{path}: {name} has {int((~np.isfinite(array)).sum())} entries that are NaN or infinite")
+        check_table(path, name, given[name], LEAST_ROWS)
     real, fake = given["real"], given["fake"]
     if real.shape[1] != fake.shape[1]:
         raise ScoreError(f"{path}: real has {real.shape[1]} features, fake has {fake.shape[1]}")
-    if min(len(real), len(fake)) <= 5:
-        raise ScoreError(f"{path}: {min(len(real), len(fake))} rows; at least 6 are needed for 5 neighbours")
     return compare(torch.from_numpy(real), torch.from_numpy(fake), protocol, seed)
 
 
@@ -54,17 +45,28 @@ def compare(real: Tensor, fake: Tensor, protocol: str, seed: int) -> dict[str, A
         raise ScoreError(f"protocol={protocol}: it is one of {', '.join(PROTOCOLS)}")
     reference = protocol == "reference"
     found: dict[str, Any] = {"protocol": protocol, "seed": seed, "n_real": len(real), "n_fake": len(fake)}
-    reasons: dict[str, str] = {}
     n, d = min(len(real), len(fake)), real.shape[1]
-    if n < 2 * d and not reference:
-        reasons["fid"] = f"{n} samples are below 2·d = {2 * d} features"
-    else:
-        found["fid"] = frechet.frechet_distance(frechet.moments(real), frechet.moments(fake))
-    found["kid"] = fidelity.kid(real, fake, subsets=0 if reference else 100, seed=seed).value
+    if not reference:
+        # Equal N, and not the first rows of a file that may be sorted.
+        rng = np.random.default_rng(seed)
+        real, fake = (part[torch.from_numpy(rng.permutation(len(part))[:n])] for part in (real, fake))
+        found["n"] = n
+    reasons: dict[str, str] = {}
+    # The published packages give a number however few samples there are; it then stands with a warning.
+    fid = functools.partial(_published_fid if reference else frechet.fid, real, fake)
+    scores = {"fid": fid, "kid": functools.partial(fidelity.kid, real, fake, subsets=0 if reference else 100, seed=seed)}
     for k in (3, 5):
         for score in (fidelity.precision, fidelity.recall, fidelity.density, fidelity.coverage):
-            found[f"{score.__name__}_k{k}"] = score(real, fake, k, strict=reference).value
+            scores[f"{score.__name__}_k{k}"] = functools.partial(score, real, fake, k, strict=reference)
+    for name, compute in scores.items():
+        found |= attempt(compute, {name: ""}, reasons)
+    if "fid" in found and n < 2 * d:
+        found["fid_warning"] = f"{n} samples are below 2·d = {2 * d} features: most of the value is bias"
     return found | {"not_applicable": reasons}
+
+
+def _published_fid(real: Tensor, fake: Tensor) -> Measured:
+    return Measured(frechet.frechet_distance(frechet.moments(real), frechet.moments(fake)))
 
 
 def score_folders(real: Path, fake: Path, protocol: str = "atlas", seed: int = 0) -> dict[str, Any]:

@@ -103,6 +103,7 @@ def save(found: dict[str, Picture], folder: Path) -> list[Path]:
         "samples": [found["samples"]] if "samples" in found else [],
         "traversals": list(found.get("traversals", [])),
         "interpolations": list(found.get("interpolations", [])),
+        "memorisation": [found[f"memorisation_{row}"] for row in ("samples", "train") if f"memorisation_{row}" in found],
     }
     written = []
     for name, rows in sheets.items():
