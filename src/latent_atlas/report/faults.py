@@ -40,7 +40,7 @@ def fault(one: Mapping[str, Any], verdict: str) -> Markup:
     ]
     sentence, remedy = str(one["sentence"]), str(one.get("remedy") or "")
     told = None if sentence in verdict else sentence + " "
-    attempt = None if told and remedy in told else remedy.capitalize() + ". " if remedy else None
+    attempt = f"{remedy[:1].upper()}{remedy[1:]}. " if remedy and remedy not in sentence else None
     name = str(one.get("name") or "fault")
     return tag("li", tag("b", name[:1].upper() + name[1:] + ". "), told, attempt, tag("small", " · ".join(figures)))
 
@@ -63,7 +63,7 @@ def copies(run: Run, factor: int) -> Markup | None:
             (below, [f"nearest training item of sample {i + 1}{far[i]}" for i in range(n)]),
         )
     ]
-    lead = f"Above the {n} samples that lie nearest to a training item, below that item. {copying(run, entry, distances[:n])}"
+    lead = f"{copying(run, entry, distances[:n])} Above the {n} samples that lie nearest to a training item, below that item."
     return section("Does it copy?", tag("div", *rows, class_="strips", tabindex=0), id_="copies", lead=lead.strip())
 
 
@@ -82,11 +82,16 @@ def copying(run: Run, entry: Mapping[str, Any], distances: list[float]) -> str:
         return ""
     span = interval_of(entry) or (value, value)
     worse = span[0] > chance if direction(entry) != "max" else span[1] < chance
-    share = f"{value:.1%} of all samples lie as near as the nearest {chance:.0%} of held-out items do"
+    said = f"{run.label} hands out training items" if worse else "Nothing speaks of copying"
+    share = f"{percent(value)} of its samples lie as near to training items as the nearest {percent(chance)} of held-out items do"
     near = number(mapping(entry.get("parts")).get("threshold"))
     inside = f", {sum(one <= near for one in distances)} of these {len(distances)} among them" if near and distances else ""
-    said = f"{run.label} hands out training items" if worse else "no more than chance gives, so nothing speaks of copying"
-    return f"{share}{inside}: {said}."
+    return f"{said}: {share}{inside}."
+
+
+def percent(share: float) -> str:
+    """A share in percent, small ones with a decimal."""
+    return f"{share:.0%}" if share == 0 or share >= 0.1 or share == round(share, 2) else f"{share:.1%}"
 
 
 def widths(run: Run) -> Markup | None:

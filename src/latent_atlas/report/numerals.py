@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,7 @@ def spread_text(candidate: Candidate) -> str:
 
 def rounded(value: float) -> str:
     """Two significant digits: an uncertainty has no more."""
-    return plain(float(f"{value:.2g}"))
+    return re.sub(r"(\.\d)0×", r"\1×", plain(float(f"{value:.2g}")))
 
 
 def numeral(key: str, candidate: Candidate, *, bold: bool = False, arrow: bool = True) -> Markup:

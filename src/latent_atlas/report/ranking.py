@@ -265,6 +265,8 @@ def against(best: Candidate, baseline: Candidate | None, unit: str) -> str:
     if reference is None:
         return "no PCA beside it"
     a, b = best.value, reference
+    if plain(abs(a - b)) == "0":
+        return "the same as PCA"
     if best.entry.get("direction") == "min" and a > 0 and b > 0 and unit not in ("nats", "bits/dim"):
         change = a / b - 1.0
         if abs(change) < 0.005:

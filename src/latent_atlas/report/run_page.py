@@ -9,7 +9,7 @@ from latent_atlas.report.entries import ok, provenance_fields, title
 from latent_atlas.report.inputs import DataSet, Page, Run
 from latent_atlas.report.markup import Markup, section, tag
 from latent_atlas.report.numerals import numeral, origin, spread, spread_text
-from latent_atlas.report.ranking import USES, against, candidate, groups, headline_key, plain
+from latent_atlas.report.ranking import USES, against, apart, candidate, groups, headline_key, plain
 
 LIMIT = 600_000  # bytes of a run page
 DOTS = 2000
@@ -71,6 +71,10 @@ def numbers(page: Page, run: Run) -> Markup:
         own = candidate([run], key)
         place = f"{labels.index(run.label) + 1} of {len(labels)}" if len(labels) > 1 else "alone"
         member = next(one for one in group.candidates if run in one.runs)
+        alike = sum(
+            one is not member and None not in (one.interval, member.interval) and not apart(one, member) for one in group.candidates
+        )
+        place += f", cannot be told from {alike}" if alike else ""
         if len(member.runs) > 1:
             place += f" · over {len(member.runs)} seeds {plain(member.value)} {spread_text(member)}"
         beside = "the linear baseline" if own.is_baseline else against(own, group.baseline, str(own.entry.get("unit") or ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -25,6 +26,7 @@ class Agreement:
 
     value: float | None
     floor: float | None = None
+    ceiling: float | None = None
     span: tuple[float, float] | None = None
     n: int = 0
     seeds: int = 0
@@ -59,11 +61,16 @@ def agreement(runs: Sequence[Run]) -> Agreement:
     from latent_atlas.metrics.unsupervised import udr
 
     try:
-        found = udr([one[:ITEMS] for one in codes], kl if known else None)  # type: ignore[arg-type,index]
+        used = [one[:ITEMS] for one in codes if one is not None]
+        given = [one for one in kl if one is not None] if known else None
+        found = udr(used, given)
+        # The same code twice: what full agreement gives at this N and width.
+        itself = [udr([one] * 2, [given[k]] * 2 if given else None).value for k, one in enumerate(used)]
     except NotApplicable as error:
         return Agreement(None, reason=str(error))
     pairs = found.parts["pairs"]
-    return Agreement(found.value, found.floor, (min(pairs), max(pairs)), int(found.provenance["n"]), len(runs))
+    ends = min(pairs), max(pairs)
+    return Agreement(found.value, found.floor, statistics.median(itself), ends, int(found.provenance["n"]), len(runs))
 
 
 def over_seeds(runs: Sequence[Run]) -> Markup | None:
@@ -108,14 +115,14 @@ def number(key: str, group: Group, label: str) -> Markup:
 
 def udr_cell(found: Agreement) -> Markup:
     """UDR with the span of its pairs and chance."""
-    if found.value is None or found.span is None or found.floor is None:
+    if found.value is None or found.span is None or found.floor is None or found.ceiling is None:
         return tag("td", tag("span", "·", title=found.reason, tabindex=0, class_="num none"))
     told = (
         f"{MEANING} Pairs of {found.seeds} seeds from {plain(found.span[0])} to {plain(found.span[1])}; shuffled items give "
-        f"{plain(found.floor)}; N = {found.n:,}, similarity: Spearman."
+        f"{plain(found.floor)}, a seed with itself {plain(found.ceiling)}; N = {found.n:,}, similarity: Spearman."
     )
     shown = tag("span", plain(found.value), class_="num", tabindex=0, title=told)
-    return tag("td", shown, tag("small", f"chance {plain(found.floor)}"))
+    return tag("td", shown, tag("small", f"chance {plain(found.floor)}, with itself {plain(found.ceiling)}"))
 
 
 def told_apart(models: dict[str, list[Run]], leading: Sequence[Group]) -> Markup | None:

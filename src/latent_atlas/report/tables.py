@@ -88,7 +88,7 @@ def scores(runs: Sequence[Run], data: DataSet) -> Markup:
         columns = columns_of(runs, [key for key in keys if key not in shown])
         if columns:
             summary = join([tag("b", kind), f" · {KINDS.get(kind, 'scores')} · {len(columns)}"])
-            parts.append(fold(summary, block(runs, columns), class_="scores"))
+            parts.append(fold(summary, block(runs, columns, first), class_="scores"))
     lead = (
         "Rows in the order of the first column. Bold: its interval keeps clear of all others. The bar runs from floor to ceiling, "
         "measured at the same N; grey ticks are references such as PCA; a hollow dot cannot be told from the floor; "
@@ -97,10 +97,10 @@ def scores(runs: Sequence[Run], data: DataSet) -> Markup:
     return section("All scores", *parts, missing(runs, data), id_="scores", lead=lead)
 
 
-def block(runs: Sequence[Run], columns: Sequence[Column]) -> Markup:
+def block(runs: Sequence[Run], columns: Sequence[Column], above: Sequence[Column] = ()) -> Markup:
     """Columns as tables of at most seven, what is not ranked together, and where the numbers come from."""
     tables = [table(runs, columns[start : start + COLUMNS]) for start in range(0, len(columns), COLUMNS)]
-    return tag("div", *tables, apartness(columns), origins(columns))
+    return tag("div", *tables, apartness(columns, above), origins(columns))
 
 
 def table(runs: Sequence[Run], columns: Sequence[Column]) -> Markup:
@@ -169,15 +169,15 @@ def between(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def apartness(columns: Sequence[Column]) -> Markup | None:
-    """Which numbers of one score may not be ranked with the others, and what differs."""
+def apartness(columns: Sequence[Column], above: Sequence[Column] = ()) -> Markup | None:
+    """Which numbers of one score may not be ranked with the others, or with its other keys here and above, and what differs."""
     lines = []
     for column in columns:
         for place, other in enumerate(column.others, 1):
             what = differing(column.group.provenance, other.provenance)
             told = f" {title(column.key, column.entry)}, {other.named()}: not ranked together with the others: {what}"
             lines.append(join([tag("sup", chr(96 + min(place, 26))), told]))
-    metrics: dict[str, Column] = {}
+    metrics = {str(column.entry.get("metric") or column.key): column for column in above}
     for column in columns:
         metric = str(column.entry.get("metric") or column.key)
         if (first := metrics.setdefault(metric, column)) is not column:
