@@ -16,6 +16,7 @@ from latent_atlas.metrics.information import (
     factors_of,
     information,
     informative,
+    labelled,
     shuffled,
 )
 from latent_atlas.metrics.intervals import Rows, bootstrap, plain_numbers
@@ -161,10 +162,12 @@ class Study:
     def __init__(
         self, codes: ArrayLike, factors: ArrayLike, names: Names, sizes: Sizes, bins: int | None, estimator: str, least: int = 2
     ) -> None:
-        self.codes: NDArray[Any] = np.asarray(codes)
-        if self.codes.shape[1] < least:
+        z: NDArray[Any] = np.asarray(codes)
+        if z.shape[1] < least:
             raise NotApplicable("a gap between dimensions needs at least two")
-        self.factors, self.constant = factors_of(factors, names, sizes)
+        kept, self.constant = factors_of(factors, names, sizes)
+        rows = labelled(kept)
+        self.codes, self.factors = z[rows], [factor.at(rows) for factor in kept]
         self.names = [factor.name for factor in self.factors]
         self.estimator, self.bins = estimator, bins or default_bins(len(self.codes), estimator)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from latent_atlas.metrics.memo import Memo
 from latent_atlas.metrics.outliers import varying
 from latent_atlas.metrics.result import NotApplicable
 
@@ -73,6 +74,11 @@ def factors_of(
     return kept, constant
 
 
+def labelled(factors: Sequence[Factor]) -> NDArray[np.int64]:
+    """The items (n,) of which some factor is known: the others set no scale and are not counted."""
+    return np.flatnonzero(np.any([factor.known for factor in factors], axis=0))
+
+
 @dataclass(frozen=True)
 class Information:
     """Mutual information (d, K) of dimensions and factors, the joint entropy (d, K), and the entropy (K,) of the factors, in
@@ -89,11 +95,17 @@ class Information:
         return self.mutual / self.entropy
 
 
+_KNOWN: Memo[Information] = Memo(256)  # six scores ask for the same pairs, on the same resamples
 Estimator = Callable[[NDArray[Any], NDArray[Any], int], Information]
 
 
 def information(codes: NDArray[Any], factors: Sequence[Factor], bins: int, estimator: str) -> Information:
     """All pairs, each on the items where the factor is known."""
+    arrays = [codes, *(part for factor in factors for part in (factor.values, factor.known))]
+    return _KNOWN.get(arrays, (bins, estimator), lambda: _information(codes, factors, bins, estimator))
+
+
+def _information(codes: NDArray[Any], factors: Sequence[Factor], bins: int, estimator: str) -> Information:
     estimate = ESTIMATORS[estimator]
     if all(factor.known.all() for factor in factors):
         return estimate(codes, np.stack([factor.values for factor in factors], 1), bins)

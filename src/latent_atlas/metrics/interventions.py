@@ -17,7 +17,16 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from latent_atlas.metrics.information import QUANTILE, Factor, default_bins, factors_of, histogram_bins, informative, shuffled
+from latent_atlas.metrics.information import (
+    QUANTILE,
+    Factor,
+    default_bins,
+    factors_of,
+    histogram_bins,
+    informative,
+    labelled,
+    shuffled,
+)
 from latent_atlas.metrics.intervals import bootstrap, refitted
 from latent_atlas.metrics.outliers import drawn_in, varying
 from latent_atlas.metrics.result import Measured, NotApplicable, TooFewSamples
@@ -262,8 +271,9 @@ def irs(
     it, so that the score depends on the dimensions' scales; over all that vary. Factors of more than ``bins`` values are cut into
     bins of equal width. It assumes that factors were varied independently.
     """
-    z = np.asarray(codes)
     kept, constant = factors_of(factors, factor_names, factor_sizes)
+    rows = labelled(kept)
+    z, kept = np.asarray(codes)[rows], [factor.at(rows) for factor in kept]
     said = {"n": len(z), "quantile": quantile, "normaliser": normaliser, "bins": bins, "codes": "mode"}
     if normaliser == "quantile":
         z = drawn_in(z)[0]
@@ -287,17 +297,19 @@ def interventional_robustness(
     z: NDArray[Any], factors: Sequence[Factor], quantile: float, bins: int, normaliser: str = "max"
 ) -> float:
     """IRS of codes (N, d) without constant dimensions."""
-    away = np.abs(z - z.mean(0))
-    largest = away.max(0) if normaliser == "max" else np.quantile(away, quantile, axis=0)
-    moved = np.empty((z.shape[1], len(factors)))
+    moved, reach = np.empty((2, z.shape[1], len(factors)))
     for k, factor in enumerate(factors):
         values = histogram_bins(factor.values, bins)
         rows = factor.of(z)
         order = np.argsort(values, kind="stable")
         groups = np.split(rows[order], np.flatnonzero(np.diff(values[order])) + 1)
         moved[:, k] = np.mean([np.quantile(np.abs(group - group.mean(0)), quantile, axis=0) for group in groups], axis=0)
-    scores = (1 - moved / np.where(largest > 0, largest, 1.0)[:, None]).max(1)
-    return float(np.average(scores, weights=largest) if normaliser == "max" else scores.clip(min=0).mean())
+        reach[:, k] = np.quantile(np.abs(rows - rows.mean(0)), quantile, axis=0)
+    if normaliser == "max":
+        largest = np.abs(z - z.mean(0)).max(0)
+        return float(np.average((1 - moved / largest[:, None]).max(1), weights=largest))
+    scores = 1 - moved / np.where(reach > 0, reach, 1.0)
+    return float(np.where(reach > 0, scores, 0.0).max(1).clip(min=0).mean())
 
 
 def _setting(
@@ -310,16 +322,17 @@ def _setting(
     evaluation: int,
     tame: bool,
 ) -> tuple[Setting, list[str]]:
-    z = np.asarray(codes if grid is None else grid)
-    z = drawn_in(z)[0] if tame else z
     if grid is not None:
         if sizes is None or not all(sizes):
             raise NotApplicable("a grid needs the number of values of each factor")
-        return Setting(Grid(z, sizes), train, evaluation), []
+        z = np.asarray(grid)
+        return Setting(Grid(drawn_in(z)[0] if tame else z, sizes), train, evaluation), []
     kept, constant = factors_of(factors, names, sizes)
     if len(kept) < 2:
         raise NotApplicable("which factor is fixed can be asked of at least two that vary")
-    return Setting(Sample(z, kept), train, evaluation), constant
+    rows = labelled(kept)
+    z = np.asarray(codes)[rows]
+    return Setting(Sample(drawn_in(z)[0] if tame else z, [factor.at(rows) for factor in kept]), train, evaluation), constant
 
 
 def _said(setting: Setting, grid: ArrayLike | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latent_atlas.metrics.information import Factor, factors_of
+from latent_atlas.metrics.information import Factor, factors_of, labelled
 from latent_atlas.metrics.intervals import plain_numbers, refitted
 from latent_atlas.metrics.outliers import drawn_in
 from latent_atlas.metrics.result import Measured, NotApplicable
@@ -111,13 +111,14 @@ class Pair:
         outliers: str = "drawn in",
     ) -> None:
         self.test, self.train = (np.asarray(z, np.float64) for z in (codes, codes_train))
-        if standardise:
-            if outliers == "drawn in":
-                self.train, self.test = drawn_in(self.train, self.test)
-            spread = self.train.std(0)
-            centre, scale = self.train.mean(0), np.where(spread > 0, spread, 1.0)
-            self.test, self.train = (self.test - centre) / scale, (self.train - centre) / scale
         self.factors, self.constant = factors_of(factors_train, names, sizes)
+        if standardise:
+            known = self.train[labelled(self.factors)]
+            if outliers == "drawn in":
+                known, self.train, self.test = drawn_in(known, self.train, self.test)
+            spread = known.std(0)
+            centre, scale = known.mean(0), np.where(spread > 0, spread, 1.0)
+            self.test, self.train = (self.test - centre) / scale, (self.train - centre) / scale
         self.names = [factor.name for factor in self.factors]
         listed = list(names or [f"factor {k}" for k in range(np.asarray(factors).shape[1])])
         held_out = np.asarray(factors, np.float64)
