@@ -27,9 +27,12 @@ def main() -> None:
     seed = int(given.get("seed", "0"))
     paths = [Path(given[name]).expanduser() for name in chosen[0]]
 
-    from latent_atlas.evaluation.own_codes import ScoreError, score_codes, write_scores
+    from latent_atlas.evaluation.own_arrays import ScoreError, check_out, write_scores
+    from latent_atlas.evaluation.own_codes import score_codes
 
     try:
+        if out:
+            check_out(Path(out).expanduser())
         if chosen[0] == ("codes",):
             found = score_codes(paths[0], protocol, seed, given.get("dci"))
         else:

@@ -34,13 +34,14 @@ def read_arrays(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise ScoreError(f"{path}: there is no such file")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ScoreError(f"{path}: a single array without a name; needed is an .npz of named arrays (numpy.savez)")
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ScoreError(f"{path}: a single array without a name; needed is an .npz of named arrays (numpy.savez)")
+        with file:
             return {name: file[name] for name in file.files}
     except ScoreError:
         raise
-    except (*UNREADABLE, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise ScoreError(f"{path}: not an .npz of plain arrays ({(str(error) or type(error).__name__).splitlines()[0]})") from error
 
 
@@ -107,8 +108,5 @@ def write_scores(found: Mapping[str, Any], out: Path | None) -> None:
     finally:
         if partial.parent.is_dir():
             partial.unlink(missing_ok=True)
-    missing = len(found.get("not_applicable", {}))
-    print(
-        f"{sum(isinstance(value, float) for value in found.values())} scores in {out}"
-        + f", {missing} without a value" * (missing > 0)
-    )
+    missing, scores = len(found.get("not_applicable", {})), sum(isinstance(value, float) for value in found.values())
+    print(f"{scores} scores in {out}" + f", {missing} without a value" * (missing > 0))

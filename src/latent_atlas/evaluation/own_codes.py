@@ -93,14 +93,13 @@ def _grid(path: Path, given: Mapping[str, Array], arrays: Mapping[str, Array]) -
         factors = arrays["factors"].shape[1]
         if sizes.shape != (factors,) or not np.issubdtype(sizes.dtype, np.integer) or (sizes < 0).any():
             raise ScoreError(
-                f"{path}: factor_sizes is {sizes.dtype} of shape {sizes.shape}; needed is a whole number for each of {factors} factors"
+                f"{path}: factor_sizes is {sizes.dtype} of shape {sizes.shape}; needed are {factors} whole numbers"
             )
     if (grid := found.get("grid_mus")) is not None:
         check_table(path, "grid_mus", grid)
         if sizes is None or len(grid) != int(np.prod(sizes)) or grid.shape[1] != arrays["codes"].shape[1]:
-            raise ScoreError(
-                f"{path}: grid_mus is {grid.shape}, not a code of {arrays['codes'].shape[1]} columns for each combination of factor_sizes"
-            )
+            width = arrays["codes"].shape[1]
+            raise ScoreError(f"{path}: grid_mus is {grid.shape}, not {width} columns for each combination of factor_sizes")
     return found
 
 

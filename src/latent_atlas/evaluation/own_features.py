@@ -16,7 +16,8 @@ from latent_atlas.metrics import fidelity, frechet
 from latent_atlas.metrics.result import Measured
 
 DIMENSIONS, STEPS = 64, 400  # of the extractor that two folders are compared by
-LEAST = 8  # images
+LEAST = 8  # images on each side
+RESAMPLES = 50  # of the Fréchet distance's interval
 LEAST_ROWS = 6  # of features: 5 neighbours of each
 
 
@@ -53,7 +54,7 @@ def compare(real: Tensor, fake: Tensor, protocol: str, seed: int) -> dict[str, A
         found["n"] = n
     reasons: dict[str, str] = {}
     # The published packages give a number however few samples there are; it then stands with a warning.
-    fid = functools.partial(_published_fid if reference else frechet.fid, real, fake)
+    fid = functools.partial(_published_fid, real, fake) if reference else functools.partial(frechet.fid, real, fake, RESAMPLES)
     scores = {"fid": fid, "kid": functools.partial(fidelity.kid, real, fake, subsets=0 if reference else 100, seed=seed)}
     for k in (3, 5):
         for score in (fidelity.precision, fidelity.recall, fidelity.density, fidelity.coverage):
@@ -72,8 +73,10 @@ def _published_fid(real: Tensor, fake: Tensor) -> Measured:
 def score_folders(real: Path, fake: Path, protocol: str = "atlas", seed: int = 0) -> dict[str, Any]:
     """The same for two folders of images, by an extractor that learns the real ones' own kind, from labels if there are any.
 
-    Images of the second folder are read as those of the first were: the same size and channels. The scores compare folders against
-    these real images and nothing else, so the extractor's name stands beside them.
+    Half of the real images, by their content, train the extractor and the other half are compared: items that it was fitted to lie
+    nearer to each other than to any others (two equal sets of 200 labelled images then had an unbiased KID of 112, and their
+    Fréchet distance rose from 15 to 40). Images of the second folder are read as those of the first were: the same size and
+    channels. The scores compare folders against these real images and nothing else, so the extractor's name stands beside them.
 
     Raises:
         ScoreError: a folder that is missing or has too few images.
@@ -92,7 +95,7 @@ def score_folders(real: Path, fake: Path, protocol: str = "atlas", seed: int = 0
             "title": str(real),
             "about": "",
             "reader": reader,
-            "split": {"val": 0.0, "test": 0.0},
+            "split": {"val": 0.0, "test": 0.5},
         }
         conf |= {"reference_size": LEAST, "provides": {"observation": "image", "fields": []}}
         try:
@@ -101,13 +104,15 @@ def score_folders(real: Path, fake: Path, protocol: str = "atlas", seed: int = 0
             values, _, rejected = read_new(data.card["preprocessing"], data.spec, fake)
         except DataError as error:
             raise ScoreError(str(error)) from error
-    if min(len(data), len(values)) < LEAST:
-        raise ScoreError(f"{real} has {len(data)} images and {fake} {len(values)}; at least {LEAST} of each are needed")
-    dimensions = max(1, min(DIMENSIONS, len(data) // 2, len(values) // 2))
-    settings = {"steps": STEPS, "seed": seed, "batch_size": min(64, len(data))}
-    net, card, _ = train_extractor(data, np.arange(len(data)), dimensions, settings)
+    learned, held_out = data.rows("train"), data.rows("test")
+    if min(len(learned), len(held_out), len(values)) < LEAST:
+        counts = f"{real} has {len(data)} images, half of which train the extractor, and {fake} has {len(values)}"
+        raise ScoreError(f"{counts}; at least {2 * LEAST} and {LEAST} are needed")
+    dimensions = max(1, min(DIMENSIONS, len(held_out) // 2, len(values) // 2))
+    settings = {"steps": STEPS, "seed": seed, "batch_size": min(64, len(learned))}
+    net, card, _ = train_extractor(data, learned, dimensions, settings)
     used = FeatureSet("domain", weights_hash(net), data.spec.x, net, torch.empty(0), None)
-    rows = [used.extract(data.take(np.arange(len(data)))[data.spec.observation]), used.extract(torch.as_tensor(values))]
+    rows = [used.extract(data.take(held_out)[data.spec.observation]), used.extract(torch.as_tensor(values))]
     found = compare(rows[0], rows[1], protocol, seed)
     said = {"extractor": f"domain_{used.hash[:8]}", "trained_on": card["trained_on"], "set_aside": len(rejected)}
     return found | said
