@@ -7,10 +7,14 @@ from drawn import write_data
 from latent_atlas.building import instantiate
 from latent_atlas.data.datamodule import DataModule
 from latent_atlas.evaluation.arrays import VOCABULARY, Arrays
+from latent_atlas.evaluation.extractors import load_features
+from latent_atlas.evaluation.features import make_features
+from latent_atlas.evaluation.references import StandIn
 from latent_atlas.evaluation.rows import evaluation_rows
 from latent_atlas.evaluation.scoring import requirements
 from latent_atlas.metrics.result import NotApplicable
 
+EXTRACTOR = {"name": "domain", "dimensions": 4, "steps": 5, "batch_size": 32, "seed": 0, "threads": 1}
 OF_THE_EXTRACTOR = ("features_", "probabilities_", "extract")
 
 
@@ -134,3 +138,18 @@ def test_each_draw_meets_the_density_of_every_posterior(arrays):
         for i, j in ((0, 0), (0, 3), (5, 2)):
             expected = q.log_prob(encoded.draw[i].expand_as(encoded.draw))[j]
             assert float(found[i, j]) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_an_iterative_sampler_draws_fewer_items_and_its_scores_say_how_many(tmp_path):
+    here = DataModule(write_data(tmp_path, kind="image", n=600))
+    features = tmp_path / "features"
+    make_features({"name": "drawn", "extractor": EXTRACTOR}, here.folder, features)
+    model = instantiate(zoo.small_vae(), spec=here.spec).eval()
+    model.passes = 18
+    with torch.no_grad():
+        arrays = Arrays(model, here, load_features(features, here.spec.x), 100, 64, settings={"sample_passes": 18 * 30 + 5})
+        assert len(arrays.get("features_samples")) == arrays.provenance({"features_real", "features_samples"})["n"] == 30
+        assert len(arrays.get("features_recon")) == arrays.provenance({"features_real", "features_recon"})["n"] > 30
+        assert arrays.sampling_seconds > 0
+        for name in ("mean_item", "real", "train_copy"):
+            assert len(StandIn(arrays, name, 3).get("features_samples")) == 30, name

@@ -244,6 +244,7 @@ def repeats(case: Case) -> None:
     first, again, other = (model.sample(4, generator=torch.Generator().manual_seed(seed)) for seed in (7, 7, 8))
     assert same(first, again)
     assert not same(first, other), "another seed gives the same samples"
+    assert 1 <= model.passes <= 18, f"{model.passes} passes for a sample by default"
 
 
 def lacks_players(model: LatentModel) -> str | None:

@@ -5,6 +5,7 @@ A metric's argument names are its requirements. What cannot be had raises ``NotA
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ VOCABULARY = {
     "factors": "(N, K) ground-truth factors",
     "factor_names": "K names",
     "labels": "(N,) classes",
-    "samples": "(M, *shape) draws of the model, M the reference size",
+    "samples": "(M, *shape) draws of the model, M the reference size; fewer of an iterative sampler",
     "features_real": "(M, f) the extractor's features of M held-out items",
     "features_other": "(M, f) the same of other real items: what a perfect sampler would reach",
     "features_recon": "(M, f) of the reconstructions of the M held-out items",
@@ -62,12 +63,16 @@ VOCABULARY = {
     "seed": "of all noise",
 }
 # Numbers from the budget, not arrays: conf/evaluation.
-SETTINGS = {"refits": 0, "resamples": 0, "importance_items": 256, "importance_samples": 64, "noise": (0.05, 0.1, 0.2)}
+SETTINGS = {
+    "refits": 0, "resamples": 0, "importance_items": 256, "importance_samples": 64, "noise": (0.05, 0.1, 0.2),
+    "sample_passes": 20_000,
+}  # fmt: skip
 
 # Words that depend on the seed.
 DRAWN = frozenset({
     "log_prob", "log_weights", "samples", "features_samples", "posterior", "posterior_log_density", "draws", "noisy_codes", "seed",
 })  # fmt: skip
+OF_SAMPLES = frozenset({"samples", "features_samples", "probabilities_samples"})
 SHAKEN = 2000  # items that are encoded under noise, once for each strength
 DECODED = 2000  # training items that are reconstructed: the gap to held-out ones needs no more
 SEEN = 10_000  # training items among which a sample's nearest is looked for
@@ -105,6 +110,9 @@ class Arrays:
         self.split, self.rows = evaluation_rows(data, n_samples)
         self.batch: Batch = data.take(self.rows)
         self.reference = min(len(self.rows), len(features.real)) if features else min(len(self.rows), data.card["reference_size"])
+        # An iterative sampler draws fewer items rather than take minutes; N stands in the names of its scores.
+        self.drawn = max(1, min(self.reference, int(self.settings["sample_passes"]) // model.passes))
+        self.sampling_seconds: float | None = None
         self._made: dict[str, Any] = {}
 
     def get(self, name: str) -> Any:
@@ -124,7 +132,7 @@ class Arrays:
         """Where these arrays came from: what must agree for two scores to be comparable."""
         found: dict[str, Any] = {"split": self.split, "n": len(self.rows)}
         if names & {"samples", "features_samples", "features_recon", "features_real", "probabilities_samples"}:
-            found["n"] = self.reference
+            found["n"] = self.drawn if names & OF_SAMPLES else self.reference
         if self.features and any(name.startswith(("features_", "probabilities_")) or name == "extract" for name in names):
             found |= {"extractor": self.features.name, "hash": self.features.hash}
         if "log_prob" in names:
@@ -339,8 +347,10 @@ class Arrays:
 
     def _samples(self) -> Tensor:
         sample, noise = self.need("sample"), self.noise(2)
-        blocks = self.blocks(self.reference)
-        return torch.cat([sample(b.stop - b.start, condition=self.condition(b), generator=noise).cpu() for b in blocks])
+        start, blocks = time.perf_counter(), self.blocks(self.drawn)
+        found = torch.cat([sample(b.stop - b.start, condition=self.condition(b), generator=noise).cpu() for b in blocks])
+        self.sampling_seconds = time.perf_counter() - start
+        return found
 
     def _extractor(self) -> FeatureSet:
         if self.features is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def evaluate(
 def _evaluate(
     section: Section, train_section: Section, data: Path, features: Path, folder: Path, out: Path, scores: Path
 ) -> dict[str, Any]:
-    conf = section["evaluation"]
+    conf, start = section["evaluation"], time.perf_counter()
     trained = json.loads((folder / "train.json").read_text(encoding="utf-8"))
     model = load_folder(folder).to(device(train_section.get("trainer", {}).get("accelerator", "cpu")))
     module = DataModule(data, resident=False)
@@ -106,7 +107,9 @@ def _evaluate(
             drawn = pictures.draw(model.cpu(), module.witnesses(), codes, order, arrays.seed)
             pictures.save(drawn | copies(found, arrays), fresh)
     write_json(dict(sorted(ok.items())), scores)
-    log(section, trained, result, out)
+    # Wall times are no part of a result that repeats; where sampling is iterative, it is most of them.
+    seconds = {"evaluate": time.perf_counter() - start} | ({"sampling": s} if (s := arrays.sampling_seconds) is not None else {})
+    log(section, trained, result, out, seconds)
     return result
 
 
@@ -195,13 +198,16 @@ def write_json(value: Any, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def log(section: Section, trained: Mapping[str, Any], result: Mapping[str, Any], out: Path) -> None:
-    """Adds scores, headline, verdict and pictures to the MLflow run of the training."""
+def log(
+    section: Section, trained: Mapping[str, Any], result: Mapping[str, Any], out: Path, seconds: Mapping[str, float]
+) -> None:
+    """Adds scores, headline, verdict, pictures and wall times to the MLflow run of the training."""
     tags = {name: str(result[name]) for name in ("data", "model", "family", "seed", "tier")}
     values = {key: entry["value"] for key, entry in result["scores"].items() if entry["status"] == "ok"}
     shown = {f"headline/{use}": values[key] for use, key in result["headline"].items() if key}
     with tracking.reopen_tracker(section.get("tracking"), trained.get("mlflow_run_id"), result["run"], tags) as tracker:
         tracker.scores(shown | {f"score/{key}": value for key, value in values.items()})
+        tracker.scores({f"time/{name}_seconds": value for name, value in seconds.items()})
         tracker.describe(description(result))
         tracker.pictures(sorted(out.glob("*.png")))
         tracker.pictures([out / "evaluation.json", out / "scores.html"], "evaluation")

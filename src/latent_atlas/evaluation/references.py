@@ -146,17 +146,17 @@ class StandIn:
         def posterior() -> PosteriorArrays:
             return PosteriorArrays(torch.zeros(len(self.arrays.rows)), torch.zeros(1))
 
-        reference = self.arrays.reference
+        reference, drawn = self.arrays.reference, self.arrays.drawn
         return {
             "log_prob": log_prob,
             "log_weights": lambda: log_prob()[: int(self.arrays.settings["importance_items"]), None],
             "posterior": posterior,
             "recon": lambda: mean(len(self.arrays.rows)),
             "recon_train": lambda: mean(len(self.arrays.get("x_train"))),
-            "samples": lambda: mean(reference),
+            "samples": lambda: mean(drawn),
             "features_recon": lambda: self._features(mean(reference)),
-            "features_samples": lambda: self._features(mean(reference)),
-            "probabilities_samples": lambda: self.arrays.get("extractor").probabilities(mean(reference)),
+            "features_samples": lambda: self._features(mean(drawn)),
+            "probabilities_samples": lambda: self.arrays.get("extractor").probabilities(mean(drawn)),
         }
 
     def _factors(self) -> dict[str, Callable[[], Any]]:
@@ -173,16 +173,16 @@ class StandIn:
 
     def _real(self) -> dict[str, Callable[[], Any]]:
         return {
-            "features_samples": lambda: self.arrays.get("features_other"),
+            "features_samples": lambda: self.arrays.get("features_other")[: self.arrays.drawn],
             "recon": lambda: self.arrays.get("x"),
             "features_recon": lambda: self.arrays.get("features_real"),
         }
 
     def _train_copy(self) -> dict[str, Callable[[], Any]]:
-        reference = self.arrays.reference
+        drawn = self.arrays.drawn
         return {
-            "samples": lambda: self.arrays.get("x_train")[:reference],
-            "features_samples": lambda: self.arrays.get("features_train")[:reference],
+            "samples": lambda: self.arrays.get("x_train")[:drawn],
+            "features_samples": lambda: self.arrays.get("features_train")[:drawn],
         }
 
     def _features(self, values: Tensor) -> Tensor:
@@ -255,7 +255,7 @@ class References:
             "width": self.width if name in ("random_encoder", "pca") else None,
             "data": arrays.data.card["content_hash"],
             "extractor": arrays.features.hash if arrays.features else None,
-            "n": [len(arrays.rows), arrays.reference, arrays.split],
+            "n": [len(arrays.rows), arrays.reference, arrays.drawn, arrays.split],
             "seed": arrays.seed,
             "likelihood": arrays.get("likelihood") if {"log_prob", "log_weights"} & set(wanted) else None,
             "settings": {key: value for key, value in arrays.settings.items() if key not in ("refits", "resamples")},

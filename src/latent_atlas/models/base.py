@@ -60,7 +60,8 @@ class LatentModel(nn.Module, ABC):
     A subclass writes ``loss`` and those of the verbs that it has: ``encode(x, condition=None) -> Posterior`` and
     ``decode(z, condition=None) -> Likelihood``; ``sample(n, condition=None, generator=None) -> Tensor`` comes with ``decode`` (the
     prior, then the decoder's mean) unless the model has a sampler of its own. Optional: ``prepare(batches)``, called once before
-    step 0 with training batches in seeded order. ``step`` counts batches; every schedule and budget reads it.
+    step 0 with training batches in seeded order. ``step`` counts batches; every schedule and budget reads it. An iterative sampler
+    says in ``passes`` how often an item goes through a network; evaluation then draws fewer of them (18 by default at most).
 
     Args:
         spec: of the data; no shape or count stands in ``conf/model``.
@@ -69,6 +70,7 @@ class LatentModel(nn.Module, ABC):
     """
 
     conditions: tuple[str, ...] = ()  # the batch fields that fill ``condition``
+    passes: int = 1
     step: Tensor
 
     def __init__(
