@@ -161,4 +161,5 @@ def advice(page: Page, data: DataSet) -> tuple[str, str]:
     best = next((found.best for found in winners_of(page, data) if found.best is not None), None)
     if best is None:
         return "look at the runs one by one.", "make mlflow"
-    return "get the codes of your own items.", f"python pipelines/encode.py run={best.run.name} input=<folder|npz> out=codes.npz"
+    reference = best.run.model_folder if best.run.remedy else best.run.name  # a sweep's job is known by its folder
+    return "get the codes of your own items.", f"python pipelines/encode.py run={reference} input=<folder|npz> out=codes.npz"

@@ -26,7 +26,15 @@ def meaning(key: str, entry: Mapping[str, Any]) -> str:
 def said(key: str, entry: Mapping[str, Any]) -> str:
     """What a number says, with its unit, for one who does not know the metric."""
     words = str(entry.get("meaning") or title(key, entry)).rstrip(".")
-    return f"{words}, in {unit(entry)}" if unit(entry) and unit(entry).lower() not in words.lower() else words
+    if not unit(entry) or unit(entry).lower() in words.lower():
+        return words
+    return f"{words} In {unit(entry)}" if words.endswith("?") else f"{words}, in {unit(entry)}"
+
+
+def sentence(key: str, entry: Mapping[str, Any]) -> str:
+    """What a number says, with its full stop."""
+    words = said(key, entry)
+    return words if words.endswith("?") else f"{words}."
 
 
 def interval_text(candidate: Candidate) -> str:

@@ -20,7 +20,8 @@ def limits(run: Run, factor: int) -> Markup:
         lines.append("Intervals cover the choice of held-out items, not another seed of training.")
     found = findings.board(run)
     if found is not None and found.active < len(found.values):
-        lines.append(f"{len(found.values) - found.active} dead dimensions: moving along them means nothing.")
+        dead = len(found.values) - found.active
+        lines.append(f"{dead} dead dimension{'s: moving along them' if dead > 1 else ': moving along it'} means nothing.")
     if factor > 1:
         lines.append(f"Pictures here are shrunk {factor}-fold to keep the page small; the files beside evaluation.json are whole.")
     return section("Limits", listing(lines), id_="limits")

@@ -9,7 +9,7 @@ from latent_atlas.report import bar, palette
 from latent_atlas.report.entries import direction, number, ok, provenance_fields, references_of, title
 from latent_atlas.report.inputs import DataSet, Page, Run
 from latent_atlas.report.markup import Markup, fold, join, section, tag
-from latent_atlas.report.numerals import ARROWS, BETTER, numeral, origin, said, spread
+from latent_atlas.report.numerals import ARROWS, BETTER, numeral, origin, sentence, spread
 from latent_atlas.report.ranking import candidate, plain
 from latent_atlas.report.tables import KINDS, headline_keys, keys_by_kind, missing
 
@@ -48,7 +48,7 @@ def row(run: Run, key: str) -> Markup:
     name = tag(
         "span", f"{title(key, entry)} ", tag("span", ARROWS[direction(entry)], class_="arrow", title=BETTER[direction(entry)])
     )
-    about = tag("p", said(key, entry) + ".", class_="said")
+    about = tag("p", sentence(key, entry), class_="said")
     fields = provenance_fields(entry) | {"key": key}
     drawn = bar.bar(entry, one.value, one.interval, palette.family(run.family))
     words = bar.words(entry, one.value, one.interval)

@@ -8,10 +8,20 @@ from typing import Any
 
 from latent_atlas.report import palette, shell
 from latent_atlas.report.bar import bar
-from latent_atlas.report.entries import direction, gaps, number, provenance_fields, reason_of, references_of, title, would_add
+from latent_atlas.report.entries import (
+    direction,
+    enumerated,
+    gaps,
+    number,
+    provenance_fields,
+    reason_of,
+    references_of,
+    title,
+    would_add,
+)
 from latent_atlas.report.inputs import DataSet, Run
 from latent_atlas.report.markup import Markup, fold, join, listing, section, tag
-from latent_atlas.report.numerals import ARROWS, numeral, origin, said, spread, term
+from latent_atlas.report.numerals import ARROWS, numeral, origin, sentence, spread, term
 from latent_atlas.report.ranking import USES, Candidate, Group, differing, groups, headline_key, plain
 
 KINDS = {
@@ -199,7 +209,7 @@ def origins(columns: Sequence[Column]) -> Markup | None:
             fields = provenance_fields(one.entry) | {"key": column.key}
             if len(one.runs) > 1:
                 fields["interval"] = one.source
-            blocks.append(tag("div", tag("h4", name), tag("p", said(column.key, one.entry) + "."), origin(fields, "provenance")))
+            blocks.append(tag("div", tag("h4", name), tag("p", sentence(column.key, one.entry)), origin(fields, "provenance")))
     return fold("What these say and where they come from", tag("div", *blocks, class_="origins")) if blocks else None
 
 
@@ -209,6 +219,10 @@ def missing(runs: Sequence[Run], data: DataSet) -> Markup | None:
     if not found:
         return None
     add = [tag("p", line, class_="adds") for line in would_add(found, bool(data.class_names), bool(data.factor_names))]
+    failed = list(dict.fromkeys(name for reason, titles in found.items() if reason.startswith("failed") for name in titles))
+    if failed:
+        told = f"{len(failed)} score{'s' if len(failed) > 1 else ''} failed: {enumerated(failed, 6)}. The reasons stand below."
+        add.insert(0, tag("p", told, class_="adds"))
     everyone = {run.label for run in runs}
     return join([*add, fold(f"Without a number: {count(found)}", reasons(found, everyone), class_="scores")])
 
