@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latent_atlas.metrics.information import default_bins, histogram_bins, mutual_information, quantile_bins
+from latent_atlas.metrics.information import histogram_bins, mutual_information, quantile_bins
 from latent_atlas.metrics.intervals import Rows, bootstrap
 from latent_atlas.metrics.outliers import drawn_in, varying
 from latent_atlas.metrics.result import Measured, NotApplicable, TooFewSamples
@@ -67,7 +67,8 @@ def dimension_information(
     """Mean mutual information of two dimensions, in nats; 0 is independent, by the corrected estimate give or take.
 
     Dead dimensions are left out: they carry no information and would make a correlated code look better. Where no ``posterior``
-    tells, dead is a variance below 1e-6 of the widest dimension's. ``histogram20`` is disentanglement_lib's, over all dimensions.
+    tells, dead is a variance below 1e-6 of the widest dimension's. Bins so many that five items fall to each pair of them, 4 to 50:
+    with 10 bins each, 200 items show 0.07 nats that are not there. ``histogram20`` is disentanglement_lib's, over all dimensions.
     """
     z = np.asarray(codes)
     if estimator != "histogram20":
@@ -75,7 +76,7 @@ def dimension_information(
         z = z[:, _alive(z) if alive is None else alive]
     if z.shape[1] < 2:
         raise NotApplicable("fewer than two dimensions vary")
-    bins = bins or default_bins(len(z), estimator)
+    bins = bins or (20 if estimator == "histogram20" else min(50, max(4, round((len(z) / 5) ** 0.5))))
     cut = histogram_bins if estimator == "histogram20" else quantile_bins
     d = z.shape[1]
 
