@@ -54,8 +54,8 @@ def test_a_row_has_everything_that_stands_beside_a_number(tmp_path):
         "0.01 ± 0.001",
         "0.07 mean item",
         "0 other real items",
-        "PCA 0.02",
-        "raw observations 0.03",
+        "0.02 PCA",
+        "0.03 raw observations",
         "N 180",
         "split test",
         "estimator plain",
@@ -208,16 +208,18 @@ def test_a_bar_never_flatters():
     assert "says nothing" in place(0.5, floor=0.9, ceiling=0.8, direction="max")
     assert bar.bar(full(floor=0.9, ceiling=0.8, direction="max"), 0.5, None, "red") is None
     assert bar.bar(full(ceiling=None), 0.5, None, "red") is None
-    assert "cannot be told from its floor" in bar.words(full(), 0.06, (0.05, 0.08))
+    assert bar.words(full(), 0.06, (0.05, 0.08)) == "cannot be told from its floor"
+    assert bar.words(full(ceiling=0.01), 0.012, (0.009, 0.015)) == "cannot be told from its ceiling"
     assert 'fill="var(--paper)"' in bar.bar(full(), 0.08, None, "red")
     assert 'fill="red"' in bar.bar(full(), 0.01, None, "red")
 
 
 def test_distances_over_orders_of_magnitude_are_logarithmic():
-    distance = {"kind": "fidelity", "floor": 1000.0, "ceiling": 10.0}
+    distance = {"kind": "fidelity", "unit": "squared feature units", "floor": 1000.0, "ceiling": 10.0}
     assert bar.words(full(**distance), 100.0, None) == "50% of the way from floor to ceiling, on a logarithmic scale"
     assert 'class="rail log"' in bar.bar(full(**distance), 100.0, None, "red")
-    assert "logarithmic" not in bar.words(full(kind="fidelity", floor=1000.0, ceiling=1e-9), 100.0, None)
+    assert "logarithmic" not in bar.words(full(**distance | {"ceiling": 1e-9}), 100.0, None)
+    assert "logarithmic" not in bar.words(full(**distance | {"unit": "1", "floor": 1.0, "ceiling": 0.01}), 0.1, None)
 
 
 def test_scores_are_read_once(tmp_path):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from latent_atlas.report.entries import direction, number, references_of
+from latent_atlas.report.entries import direction, number, references_of, unit
 from latent_atlas.report.markup import Markup, tag
 
 WIDTH, HEIGHT, EDGE = 112, 16, 14  # px; what lies beyond floor or ceiling is drawn in the edge
@@ -40,7 +40,7 @@ def scale_of(entry: Mapping[str, Any]) -> Scale | None:
         return None
     if (direction(entry) == "max") == (ceiling < floor) and direction(entry) != "none":
         return None
-    distance = entry.get("kind") == "fidelity" and direction(entry) == "min" and ceiling > 0
+    distance = entry.get("kind") == "fidelity" and direction(entry) == "min" and unit(entry) != "" and ceiling > 0
     return Scale(floor, ceiling, distance and FAR[0] <= floor / ceiling <= FAR[1])
 
 
@@ -63,6 +63,8 @@ def words(entry: Mapping[str, Any], value: float, interval: tuple[float, float] 
     if at_floor(entry, value, interval):
         return "no better than its floor" if interval is None else "cannot be told from its floor"
     place = scale.place(value)
+    if interval is not None and interval[0] <= scale.ceiling <= interval[1]:
+        return "cannot be told from its ceiling"
     if place >= 1:
         return "at its ceiling" if place == 1 else "beyond its ceiling"
     if place <= 0:

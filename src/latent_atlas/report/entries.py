@@ -93,7 +93,10 @@ def provenance_fields(entry: Entry) -> dict[str, Any]:
     found |= {name.replace("_", " "): value for name, value in given.items() if name not in FIELDS and name != "interval"}
     if interval_of(entry) is not None:
         found["interval"] = f"95 %, {source_of(entry)}"
-    found |= {side: entry[f"{side}_by"] for side in ("floor", "ceiling") if entry.get(f"{side}_by")}
+    for side in ("floor", "ceiling"):
+        edge, by = number(entry.get(side)), entry.get(f"{side}_by")
+        if edge is not None:
+            found[side] = f"{edge:.4g} ({by})" if by else f"{edge:.4g}"
     return found | ({"defined in": entry["paper"]} if entry.get("paper") else {})
 
 

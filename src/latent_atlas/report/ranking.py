@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_atlas.report.entries import direction, interval_of, mapping, ok, references_of, source_of
+from latent_atlas.report.entries import direction, interval_of, mapping, ok, reason_of, references_of, source_of
 from latent_atlas.report.inputs import DataSet, Run
 
 BASELINE = "pca"
@@ -242,7 +242,6 @@ def missing_reason(runs: Sequence[Run], use: Use, data: DataSet) -> str:
     """Why nothing answers a use: labels, verbs, or the reason that the evaluation gives."""
     if not runs:
         return "no run of this data set has been evaluated yet"
-    said = [str((run.evaluation or {}).get("headline_reasons", {}).get(use.name) or "") for run in runs]
     if not any(set(use.verbs) <= set(run.verbs) for run in runs if run.verbs):
         return use.lacking if use.name in ("keep", "generate") else "no model here encodes"
     if use.name == "steer" and not data.factor_names:
@@ -250,7 +249,8 @@ def missing_reason(runs: Sequence[Run], use: Use, data: DataSet) -> str:
     if use.name == "find" and not (data.factor_names or data.class_names):
         return "needs labels: one class or factor for each item"
     entries = (entry for run in runs for key, entry in run.scores.items() if key.startswith(use.prefixes))
-    said += [str(entry["reason"]) for entry in entries if entry.get("reason")]
+    said = [reason_of(entry) for entry in entries if entry.get("reason")]
+    said += [str(mapping((run.evaluation or {}).get("headline_reasons")).get(use.name) or "") for run in runs]
     return next(filter(None, said), "") or "not scored: no metric for it in this evaluation"
 
 

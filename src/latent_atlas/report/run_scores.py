@@ -60,7 +60,7 @@ def row(run: Run, key: str) -> Markup:
         tag("td", drawn, plainly, class_="bar-cell"),
         bound(entry, "floor"),
         bound(entry, "ceiling"),
-        tag("td", *(tag("span", f"{name} {plain(value)}") for name, value in references_of(entry).items()), class_="beside"),
+        tag("td", *(tag("span", f"{plain(value)} {name}") for name, value in references_of(entry).items()), class_="beside"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,7 +110,8 @@ def scores(runs: Sequence[Run], data: DataSet) -> Markup:
 
 def block(runs: Sequence[Run], columns: Sequence[Column], above: Sequence[Column] = ()) -> Markup:
     """Columns as tables of at most seven, what is not ranked together, and where the numbers come from."""
-    tables = [table(runs, columns[start : start + COLUMNS]) for start in range(0, len(columns), COLUMNS)]
+    wide = math.ceil(len(columns) / math.ceil(len(columns) / COLUMNS))  # no table of one column after one of six
+    tables = [table(runs, columns[start : start + wide]) for start in range(0, len(columns), wide)]
     return tag("div", *tables, apartness(columns, above), origins(columns))
 
 
