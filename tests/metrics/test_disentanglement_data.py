@@ -94,7 +94,7 @@ def test_quantities_are_factors_too(name, least):
 
 def test_a_column_of_whole_numbers_is_a_quantity_where_its_size_says_so():
     assert value("sap", identity(V), factor_sizes=(0, 0, 0)) > 0.95  # R² of a line
-    assert value("sap", identity(V), factor_sizes=(2, 3, 4)) < 0.8  # linear machines cannot single out a middle class
+    assert value("sap", identity(V), factor_sizes=(2, 3, 4)) < 0.8  # the penalty of linear machines weighs against 600 items
 
 
 def test_quantities_alone_have_no_classes_to_be_explicit_of():

@@ -2,9 +2,9 @@
 
 With importances R (d, K): D = Σ_i ρ_i (1 − H_K(R_i·)), C = Σ_k ρ_k (1 − H_d(R_·k)), entropies to the base of their number of
 outcomes and ρ the share of importance. A tree's importances sum to 1 also where the factor cannot be predicted, so that a factor
-that is absent from the codes pulls D and C to that of noise (three factors coded perfectly and one absent: D = 0.72 in place of
-1). ``weighted`` therefore scales each column by its held-out skill over chance; ``raw`` is the original, and what
-disentanglement_lib computes.
+that is absent from the codes pulls D and C to those of noise (three factors coded perfectly and one absent: D = 0.64 in place of
+0.98). ``weighted`` therefore scales each column by its held-out skill, where that is beyond chance; ``raw`` is the original, and
+what disentanglement_lib computes.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ def _gaps_of_rows(normalised: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _modularity(mutual: NDArray[np.float64]) -> NDArray[np.float64]:
-    squared = mutual**2
+    squared = np.where(mutual > 1e-12, mutual, 0.0) ** 2  # a constant dimension's is 0 but for rounding
     largest = squared.max(1)
     rest = (squared.sum(1) - largest) / np.where(largest > 0, largest, 1.0) / (mutual.shape[1] - 1)
     return np.where(largest > 0, 1 - rest, 0.0)

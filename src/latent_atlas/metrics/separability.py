@@ -35,8 +35,8 @@ def sap(
     A dimension's score is the held-out accuracy of a linear machine on it alone for a factor of classes, R² for a quantity.
     ``auto`` decides per factor and takes the balanced accuracy over chance; ``accuracy`` and ``r2`` are disentanglement_lib's one
     answer for all factors, the latter on training items. The machines see how far codes reach, so codes are standardised first
-    unless told otherwise. Two dimensions that say the same about a factor have no gap: redundancy is 0 by design. Classes in the
-    middle of a dimension are no half line, so that a perfect code of more than two scores less than 1.
+    unless told otherwise. Two dimensions that say the same about a factor have no gap: redundancy is 0 by design. The
+    penalty stands against a sum over items, so that a perfect code of few items scores less than 1.
 
     Args:
         codes: (N, d) held-out.

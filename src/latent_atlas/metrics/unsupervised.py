@@ -129,8 +129,9 @@ def udr(codes: Sequence[ArrayLike], kl: Sequence[ArrayLike] | None = None, thres
 
 
 def gaussian_total_correlation(covariance: Floats) -> float:
-    """Of a covariance (d, d), in nats."""
-    return 0.5 * float(np.log(np.diag(covariance)).sum() - np.linalg.slogdet(covariance)[1])
+    """Of a covariance (d, d), in nats; not finite where it is singular."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 0.5 * float(np.log(np.diag(covariance)).sum() - np.linalg.slogdet(covariance)[1])
 
 
 def gaussian_wasserstein_correlation(covariance: Floats) -> float:
