@@ -123,7 +123,7 @@ def test_near_copies_are_two_rows_with_a_finding(tmp_path):
 
 def test_chance_is_no_copying(tmp_path):
     text, _ = page_of(tmp_path, scores=copies(0.012, [0.0, 0.02]), pictures=images())
-    assert "Nothing speaks of copying: 1.2% of its samples" in text
+    assert "Its samples are no copies: 1.2% of its samples" in text
 
 
 def test_pictures_without_the_score_and_the_score_without_pictures(tmp_path):

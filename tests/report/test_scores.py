@@ -203,7 +203,8 @@ def place(value, **fields):
 def test_a_bar_never_flatters():
     assert place(0.035) == "50% of the way from floor to ceiling"
     assert place(0.07) == "no better than its floor"
-    assert place(0.09) == "no better than its floor"
+    assert place(0.09) == "worse than its floor"
+    assert bar.words(full(), 0.09, (0.08, 0.1)) == "worse than its floor"
     assert place(-0.01) == "beyond its ceiling"
     assert "says nothing" in place(0.5, floor=0.9, ceiling=0.8, direction="max")
     assert bar.bar(full(floor=0.9, ceiling=0.8, direction="max"), 0.5, None, "red") is None

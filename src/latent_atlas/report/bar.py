@@ -16,6 +16,8 @@ FAR = (
     1e4,
 )  # ratios of floor to ceiling at which a distance is drawn on a logarithmic scale: a Fréchet distance of 5 to 5,000
 
+REVERSE = {"min": "max", "max": "min", "none": "none"}
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -61,6 +63,8 @@ def words(entry: Mapping[str, Any], value: float, interval: tuple[float, float] 
         both = floor is not None and ceiling is not None and direction(entry) != "none"
         return "its floor is as good as its ceiling: the number says nothing here" if both else ""
     if at_floor(entry, value, interval):
+        if not at_floor({**entry, "direction": REVERSE[direction(entry)]}, value, interval):
+            return "worse than its floor"
         return "no better than its floor" if interval is None else "cannot be told from its floor"
     place = scale.place(value)
     if interval is not None and interval[0] <= scale.ceiling <= interval[1]:

@@ -82,7 +82,7 @@ def copying(run: Run, entry: Mapping[str, Any], distances: list[float]) -> str:
         return ""
     span = interval_of(entry) or (value, value)
     worse = span[0] > chance if direction(entry) != "max" else span[1] < chance
-    said = f"{run.label} hands out training items" if worse else "Nothing speaks of copying"
+    said = f"{run.label} hands out training items" if worse else "Its samples are no copies"
     share = f"{percent(value)} of its samples lie as near to training items as the nearest {percent(chance)} of held-out items do"
     near = number(mapping(entry.get("parts")).get("threshold"))
     inside = f", {sum(one <= near for one in distances)} of these {len(distances)} among them" if near and distances else ""

@@ -30,7 +30,7 @@ def scores(page: Page, run: Run, data: DataSet) -> Markup | None:
     total = sum(ok(entry) for entry in run.scores.values())
     lead = (
         f"{total} numbers. The bar runs from floor to ceiling, both measured at the same N; grey ticks are the references beside "
-        "it; a hollow dot cannot be told from the floor; a dotted bar is logarithmic."
+        "it; a hollow dot is no better than the floor; a dotted bar is logarithmic."
     )
     return section("All its scores", *parts, missing([run], data), id_="scores", lead=lead)
 

@@ -102,7 +102,7 @@ def scores(runs: Sequence[Run], data: DataSet) -> Markup:
             parts.append(fold(summary, block(runs, columns, first), class_="scores"))
     lead = (
         "Rows in the order of the first column. Bold: its interval keeps clear of all others. The bar runs from floor to ceiling, "
-        "measured at the same N; grey ticks are references such as PCA; a hollow dot cannot be told from the floor; "
+        "measured at the same N; grey ticks are references such as PCA; a hollow dot is no better than the floor; "
         "a dotted bar is logarithmic. Point at any number or name for its meaning."
     )
     return section("All scores", *parts, missing(runs, data), id_="scores", lead=lead)
