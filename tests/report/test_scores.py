@@ -151,6 +151,13 @@ def test_missing_scores_are_grouped_by_reason(tmp_path):
         assert "A table of factors beside the items would add 1 score: MIG." in text
 
 
+def test_failed_scores_are_named_in_the_open(tmp_path):
+    failed = made.entry("psnr", reason="ValueError: odd", status="failed")
+    data, (_, run) = pages(tmp_path, {"a": {"mse": full()}, "b": {"mse": full(), "psnr": failed}})
+    assert "1 score failed for b: PSNR." in text_of(data)
+    assert "1 score failed: PSNR." in text_of(run)
+
+
 def test_labels_that_are_there_are_not_asked_for(tmp_path):
     scores = {"mse": full(), "knn_accuracy": made.entry("knn_accuracy", reason="needs labels")}
     assert "would add" not in text_of(pages(tmp_path, {"vae": scores}, labels=True)[0])

@@ -221,12 +221,21 @@ def missing(runs: Sequence[Run], data: DataSet) -> Markup | None:
     if not found:
         return None
     add = [tag("p", line, class_="adds") for line in would_add(found, bool(data.class_names), bool(data.factor_names))]
-    failed = list(dict.fromkeys(name for reason, titles in found.items() if reason.startswith("failed") for name in titles))
-    if failed:
-        told = f"{len(failed)} score{'s' if len(failed) > 1 else ''} failed: {enumerated(failed, 6)}. The reasons stand below."
-        add.insert(0, tag("p", told, class_="adds"))
     everyone = {run.label for run in runs}
+    if told := failures(found, everyone):
+        add.insert(0, tag("p", told, class_="adds"))
     return join([*add, fold(f"Without a number: {count(found)}", reasons(found, everyone), class_="scores")])
+
+
+def failures(found: Mapping[str, Mapping[str, Sequence[str]]], everyone: set[str]) -> str:
+    """Which scores failed, and for which models if not for all; empty where none did."""
+    failed = [(name, owners) for reason, titles in found.items() if reason.startswith("failed") for name, owners in titles.items()]
+    names = list(dict.fromkeys(name for name, _ in failed))
+    owners = list(dict.fromkeys(owner for _, several in failed for owner in several))
+    if not names:
+        return ""
+    whose = "" if set(owners) == everyone else f" for {', '.join(owners)}"
+    return f"{len(names)} score{'s' if len(names) > 1 else ''} failed{whose}: {enumerated(names, 6)}. The reasons stand below."
 
 
 def count(found: Mapping[str, Mapping[str, Any]]) -> str:
