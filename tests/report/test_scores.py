@@ -37,7 +37,7 @@ def pages(root, runs, **card):
     """(page of the data, pages of the runs) of {model: scores}."""
     items = made.write_card(root, **card)
     for model, scores in runs.items():
-        made.write_run(root, f"digits-{model}", "digits", model, "vae", items, scores=scores)
+        made.write_run(root, f"digits-{model}", "digits", model, "vae", items, scores=scores, image=False)
     section = made.section_of([(f"digits-{model}", "digits", model, "vae", "", 0) for model in runs])
     build(section, root, root / "out")
     return root / "out" / "digits.html", [root / "out" / f"digits-{model}.html" for model in runs]

@@ -22,7 +22,7 @@ def runs_of(values, root):
     for model, errors in values.items():
         for seed, error in enumerate(errors):
             run = f"digits-{model}-s{seed}"
-            made.write_run(root, run, "digits", model, "vae", items, seed=seed, scores=mse(error))
+            made.write_run(root, run, "digits", model, "vae", items, seed=seed, scores=mse(error), image=False)
             write_codes(root, run, seed)
             rows.append((run, "digits", model, "vae", f"s{seed}", seed))
     return made.section_of(rows)
@@ -110,7 +110,7 @@ def test_equal_seeds_keep_the_interval_of_the_items(tmp_path):
     items = made.write_card(tmp_path)
     for seed in (0, 1):
         scores = {"mse": made.entry("mse", 0.1, interval=[0.09, 0.11])}
-        made.write_run(tmp_path, f"digits-pca-s{seed}", "digits", "pca", "classical", items, seed=seed, scores=scores)
+        made.write_run(tmp_path, f"digits-pca-s{seed}", "digits", "pca", "classical", items, seed=seed, scores=scores, image=False)
     section = made.section_of([(f"digits-pca-s{seed}", "digits", "pca", "classical", f"s{seed}", seed) for seed in (0, 1)])
     build(section, tmp_path, tmp_path / "out")
     text = (tmp_path / "out" / "digits.html").read_text()
