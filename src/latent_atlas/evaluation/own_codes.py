@@ -92,9 +92,7 @@ def _grid(path: Path, given: Mapping[str, Array], arrays: Mapping[str, Array]) -
     if (sizes := found.get("factor_sizes")) is not None and "factors" in arrays:
         factors = arrays["factors"].shape[1]
         if sizes.shape != (factors,) or not np.issubdtype(sizes.dtype, np.integer) or (sizes < 0).any():
-            raise ScoreError(
-                f"{path}: factor_sizes is {sizes.dtype} of shape {sizes.shape}; needed are {factors} whole numbers"
-            )
+            raise ScoreError(f"{path}: factor_sizes is {sizes.dtype} of shape {sizes.shape}; needed are {factors} whole numbers")
     if (grid := found.get("grid_mus")) is not None:
         check_table(path, "grid_mus", grid)
         if sizes is None or len(grid) != int(np.prod(sizes)) or grid.shape[1] != arrays["codes"].shape[1]:
