@@ -18,6 +18,7 @@ from latent_atlas.metrics.intervals import bootstrap
 from latent_atlas.metrics.result import Measured, TooFewSamples
 
 Array = NDArray[np.float64]
+ROUNDING = 1e-12  # of the traces: what is left of equal sets
 WIDE, PATIENT = 256, 100  # dimensions; resamples from which wider features are resampled too
 
 
@@ -41,9 +42,11 @@ def moments(features: Tensor | NDArray[np.floating]) -> Moments:
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """d² of two Gaussians, never below 0."""
+    """d² of two Gaussians; 0 where it is no more than rounding."""
     shift = a.mean - b.mean
-    return max(0.0, float(shift @ shift + np.trace(a.cov) + np.trace(b.cov) - 2 * _cross(a.cov, b.cov)))
+    spread = float(np.trace(a.cov) + np.trace(b.cov))
+    distance = float(shift @ shift) + spread - 2 * _cross(a.cov, b.cov)
+    return distance if distance > ROUNDING * spread else 0.0
 
 
 def _cross(a: Array, b: Array) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:  # a page of seeds has no torch
+    from torch import Tensor
 
 Z95 = 1.959964  # the 97.5 % point of the standard normal
 

@@ -9,7 +9,7 @@ from typing import Any
 
 Entry = Mapping[str, Any]
 LEFT_OUT = re.compile(r"left out at budget \w+: it runs from (\w+) on")
-NAMED = re.compile(r"\bdomain_[0-9a-f]{6,}\b")  # an extractor with the beginning of its hash
+NAMED = re.compile(r"\b(domain|module)_[0-9a-f]{6,}\b")  # an extractor with the beginning of its hash
 SAMPLE = re.compile(r" \((?:[^()]*, )?N = [\d,]+\)")  # of which there is none where there is no number
 LABELS, FACTORS = re.compile(r"\b(?:needs|no) labels\b"), re.compile(r"\b(?:needs|no) factors\b")
 
@@ -71,7 +71,7 @@ def references_of(entry: Entry) -> dict[str, float]:
 
 def title(key: str, entry: Entry) -> str:
     """The name of a score for people; an extractor's hash stands in its provenance."""
-    return NAMED.sub("domain", str(entry.get("title") or key))
+    return NAMED.sub(r"\1", str(entry.get("title") or key))
 
 
 def direction(entry: Entry) -> str:
