@@ -7,6 +7,7 @@ from toy_codes import factors, identity, noise
 from latent_atlas.metrics.boosting import Task, boost
 from latent_atlas.metrics.dci import _FITS, dci_disentanglement
 
+pytestmark = pytest.mark.slow  # a process and LightGBM for each
 V = factors(300, (2, 3))
 Z = np.hstack([identity(V), noise(300, 1)])
 HALVES = (Z[:150], V[:150], Z[150:], V[150:])

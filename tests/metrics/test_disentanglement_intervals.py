@@ -10,6 +10,7 @@ from latent_atlas.metrics.information import mutual_information, quantile_bins
 from latent_atlas.metrics.interventions import irs
 from latent_atlas.metrics.unsupervised import dimension_information, total_correlation, wasserstein_correlation
 
+pytestmark = pytest.mark.slow
 MANY = 20_000
 MIXED = np.array([[1.0, 0.4, 0.0], [0.0, 1.0, 0.3], [0.2, 0.0, 1.0]])
 
@@ -39,14 +40,14 @@ RESAMPLED = {
 def test_bootstrap_intervals_hold_the_value_of_many_items(name):
     truth = RESAMPLED[name](*drawn(MANY, 99), 0).value
     assert RESAMPLED[name](*drawn(200, 0), 0).interval is None
-    found = {n: [RESAMPLED[name](*drawn(n, seed), 20) for seed in range(10)] for n in (200, 1000)}
-    for n, least in ((200, 6), (1000, 8)):
+    found = {n: [RESAMPLED[name](*drawn(n, seed), 12) for seed in range(8)] for n in (200, 1000)}
+    for n, least in ((200, 5), (1000, 6)):
         assert sum(one.interval[0] <= truth <= one.interval[1] for one in found[n]) >= least, n
     width = {n: np.mean([one.interval[1] - one.interval[0] for one in ones]) for n, ones in found.items()}
     assert width[1000] < 0.75 * width[200]
     bias = {n: abs(np.mean([one.value for one in ones]) - truth) for n, ones in found.items()}
     assert bias[200] < 0.06
-    assert bias[1000] < 0.015
+    assert bias[1000] < 0.02
 
 
 @pytest.mark.parametrize("name", [*LINEAR, *VOTED, *TREES])

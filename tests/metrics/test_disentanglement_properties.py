@@ -42,7 +42,7 @@ def relabelled(draw):
 
 
 @pytest.mark.parametrize("name", CHEAP)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(case=relabelled())
 def test_permuting_and_rescaling_dimensions_changes_nothing(name, case):
     z, v, order, scales = case
@@ -51,7 +51,7 @@ def test_permuting_and_rescaling_dimensions_changes_nothing(name, case):
 
 
 @pytest.mark.parametrize("name", sorted(INFORMATION))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(case=coded())
 def test_of_bins_of_equal_mass_only_the_order_of_codes_counts(name, case):
     z, v = case
@@ -69,7 +69,7 @@ RANGES = dict.fromkeys(CHEAP, (0, 1)) | {
 
 
 @pytest.mark.parametrize("name", CHEAP)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(case=coded())
 def test_scores_keep_to_their_range(name, case):
     low, high = RANGES[name]
