@@ -236,7 +236,7 @@ def inception_score(probabilities_samples: Tensor, probabilities_real: Tensor, r
     drawn = value(probabilities_samples)
     interval = bootstrap(drawn, lambda rows: value(probabilities_samples[_index(rows)]), len(probabilities_samples), resamples)
     said = {"n": len(probabilities_samples), "classes": probabilities_samples.shape[1], "splits": splits}
-    return Measured(drawn, interval, floor=1.0, ceiling=value(probabilities_real), provenance=said)
+    return Measured(drawn, interval, floor=1.0, ceiling=value(probabilities_real[: len(probabilities_samples)]), provenance=said)
 
 
 def modes_hit(probabilities_samples: Tensor, probabilities_real: Tensor) -> Measured:
