@@ -198,9 +198,7 @@ def write_json(value: Any, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def log(
-    section: Section, trained: Mapping[str, Any], result: Mapping[str, Any], out: Path, seconds: Mapping[str, float]
-) -> None:
+def log(section: Section, trained: Mapping[str, Any], result: Mapping[str, Any], out: Path, seconds: Mapping[str, float]) -> None:
     """Adds scores, headline, verdict, pictures and wall times to the MLflow run of the training."""
     tags = {name: str(result[name]) for name in ("data", "model", "family", "seed", "tier")}
     values = {key: entry["value"] for key, entry in result["scores"].items() if entry["status"] == "ok"}
