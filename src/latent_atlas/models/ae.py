@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 from latent_atlas.data.spec import DataSpec, Field
 from latent_atlas.models.base import Batch, LatentModel, Losses
 from latent_atlas.models.likelihoods import Density, HeadFactory
-from latent_atlas.models.posteriors import Point, Posterior
+from latent_atlas.models.posteriors import PointHead, Posterior, PosteriorFactory
+from latent_atlas.spaces.base import LatentSpace
 from latent_atlas.spaces.euclidean import Euclidean
 
+SpaceFactory = Callable[[int], LatentSpace]
 EncoderFactory = Callable[[Field, int], nn.Module]
 DecoderFactory = Callable[[int, tuple[int, ...]], nn.Module]
 
@@ -28,7 +31,8 @@ class AE(LatentModel):
         decoder: factory (latent, shape) -> network (B, latent) to (B, *shape).
         likelihood: factory field -> ``likelihoods.Head``.
         latent_size: d, the number of latent dimensions.
-        outputs: numbers per item that the encoder puts out; d by default.
+        space: factory latent_size -> latent space, with its prior.
+        posterior: factory space -> ``posteriors.PosteriorHead``, which makes q(z | x) from what the encoder puts out.
         player: optimizer, scheduler, clip and ema of ``LatentModel``.
     """
 
@@ -39,16 +43,18 @@ class AE(LatentModel):
         decoder: DecoderFactory,
         likelihood: HeadFactory,
         latent_size: int = 10,
-        outputs: int | None = None,
+        space: SpaceFactory = Euclidean,
+        posterior: PosteriorFactory = PointHead,
         **player: Any,
     ) -> None:
-        super().__init__(spec, {"z": Euclidean(latent_size)}, **player)
+        super().__init__(spec, {"z": space(latent_size)}, **player)
         self.head = likelihood(spec.x)
-        self.encoder = encoder(spec.x, outputs or latent_size)
-        self.decoder = decoder(latent_size, self.head.shape)
+        self.posterior = posterior(self.space)
+        self.encoder = encoder(spec.x, self.posterior.outputs)
+        self.decoder = decoder(math.prod(self.space.shape), self.head.shape)
 
     def encode(self, x: Tensor, condition: Batch | None = None) -> Posterior:
-        return Point(self.encoder(x))
+        return self.posterior(self.encoder(x))
 
     def decode(self, z: Tensor, condition: Batch | None = None) -> Density:
         return self.head(self.decoder(z))

@@ -1,12 +1,13 @@
-"""q(z | x): what ``encode`` returns."""
+"""q(z | x): what ``encode`` returns, and the heads that make it from what an encoder network puts out."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from latent_atlas.spaces.base import LatentSpace
 
@@ -21,6 +22,25 @@ class Posterior(ABC):
         """One reparameterized draw per item, (B, *shape)."""
 
 
+class Stochastic(Posterior):
+    """A posterior with a density."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z | x) in nats, (B,), with respect to the measure that the space's ``log_prob`` uses."""
+
+    def kl(self, prior: LatentSpace, generator: Generator | None = None, z: Tensor | None = None) -> Tensor:
+        """KL(q || prior) in nats, (B,): in closed form where a subclass has one, else log q(z) - log p(z) of one draw.
+
+        Args:
+            prior: the space, whose ``log_prob`` is the prior's.
+            generator: of the draw.
+            z: the draw itself, where the caller has one.
+        """
+        z = self.sample(generator) if z is None else z
+        return self.log_prob(z) - prior.log_prob(z)
+
+
 class Point(Posterior):
     """All mass at one point: an autoencoder's code."""
 
@@ -32,7 +52,7 @@ class Point(Posterior):
         return self.mode
 
 
-class DiagonalNormal(Posterior):
+class DiagonalNormal(Stochastic):
     """N(mean, diag(exp(log_var))) with z of shape (B, d).
 
     log_var is clamped to ±``LIMIT``: exp(±20) spans 17 decades of variance, and beyond it float32 gradients overflow.
@@ -66,9 +86,52 @@ class DiagonalNormal(Posterior):
         """KL(q_j || N(0, 1)) in nats, (B, d): Kingma & Welling 2014, appendix B."""
         return 0.5 * (self.mode**2 + torch.exp(self.log_var) - 1.0 - self.log_var)
 
-    def kl(self, prior: LatentSpace, generator: Generator | None = None) -> Tensor:
-        """KL(q || prior) in nats, (B,): in closed form for a standard normal prior, else from one draw."""
+    def kl(self, prior: LatentSpace, generator: Generator | None = None, z: Tensor | None = None) -> Tensor:
+        """In closed form for a standard normal prior, else as in ``Stochastic``."""
         if getattr(prior, "standard_normal", False):
             return self.kl_per_dimension().sum(1)
-        z = self.sample(generator)
-        return self.log_prob(z) - prior.log_prob(z)
+        return super().kl(prior, generator, z)
+
+
+class PosteriorHead(nn.Module, ABC):
+    """From the raw output of an encoder (B, outputs) to a ``Posterior`` on a space.
+
+    Args:
+        space: where z lies.
+    """
+
+    outputs: int  # numbers per item that the encoder must put out
+
+    def __init__(self, space: LatentSpace) -> None:
+        super().__init__()
+        self.shape = space.shape
+
+    @abstractmethod
+    def forward(self, raw: Tensor) -> Posterior:
+        """(B, outputs) to the distribution."""
+
+
+PosteriorFactory = Callable[[LatentSpace], PosteriorHead]
+
+
+class PointHead(PosteriorHead):
+    """The code itself, brought onto the space."""
+
+    def __init__(self, space: LatentSpace) -> None:
+        super().__init__(space)
+        self.outputs = math.prod(space.shape)
+        self.project = space.project
+
+    def forward(self, raw: Tensor) -> Point:
+        return Point(self.project(raw.reshape(-1, *self.shape)))
+
+
+class NormalHead(PosteriorHead):
+    """Mean and log variance of each coordinate of a Euclidean space."""
+
+    def __init__(self, space: LatentSpace) -> None:
+        super().__init__(space)
+        self.outputs = 2 * math.prod(space.shape)
+
+    def forward(self, raw: Tensor) -> DiagonalNormal:
+        return DiagonalNormal(*(half.reshape(-1, *self.shape) for half in raw.chunk(2, dim=1)))

@@ -8,19 +8,18 @@ from typing import Any
 from torch import Tensor
 
 from latent_atlas.data.spec import DataSpec
-from latent_atlas.models.ae import AE, DecoderFactory, EncoderFactory
+from latent_atlas.models.ae import AE, DecoderFactory, EncoderFactory, SpaceFactory
 from latent_atlas.models.base import Batch, Losses
 from latent_atlas.models.likelihoods import HeadFactory
-from latent_atlas.models.posteriors import DiagonalNormal
+from latent_atlas.models.posteriors import NormalHead, PosteriorFactory, Stochastic
 from latent_atlas.spaces.base import LatentSpace
+from latent_atlas.spaces.euclidean import Euclidean
 
 # (q, z ~ q, KL(q || prior) per item, prior, N of the training split, β) -> (penalty in nats per sample, named parts)
-Regularizer = Callable[[DiagonalNormal, Tensor, Tensor, LatentSpace, int, float], tuple[Tensor, Mapping[str, Tensor]]]
+Regularizer = Callable[[Any, Tensor, Tensor, LatentSpace, int, float], tuple[Tensor, Mapping[str, Tensor]]]
 
 
-def kl(
-    q: DiagonalNormal, z: Tensor, rate: Tensor, prior: LatentSpace, items: int, beta: float
-) -> tuple[Tensor, Mapping[str, Tensor]]:
+def kl(q: Stochastic, z: Tensor, rate: Tensor, prior: LatentSpace, items: int, beta: float) -> tuple[Tensor, Mapping[str, Tensor]]:
     """β · KL(q(z | x) || p(z)): Kingma & Welling 2014 for β = 1, Higgins et al. 2017 otherwise."""
     return beta * rate.mean(), {}
 
@@ -32,7 +31,8 @@ class VAE(AE):
     regularizer and β, and what the regularizer names.
 
     Args:
-        spec, encoder, decoder, likelihood, latent_size: as in ``AE``; the encoder puts out mean and log variance.
+        spec, encoder, decoder, likelihood, latent_size, space: as in ``AE``.
+        posterior: factory space -> head that makes a ``Stochastic`` posterior; diagonal normal by default.
         regularizer: what is added to the distortion.
         beta: the weight that the regularizer is given.
         warmup: batches over which that weight rises linearly from ``beta_start`` to ``beta``; 0 for none.
@@ -51,14 +51,18 @@ class VAE(AE):
         beta: float = 1.0,
         warmup: int = 0,
         beta_start: float = 0.0,
+        space: SpaceFactory = Euclidean,
+        posterior: PosteriorFactory = NormalHead,
         **player: Any,
     ) -> None:
-        super().__init__(spec, encoder, decoder, likelihood, latent_size, outputs=2 * latent_size, **player)
+        super().__init__(spec, encoder, decoder, likelihood, latent_size, space, posterior, **player)
         self.regularizer = regularizer
         self.beta, self.warmup, self.beta_start = beta, warmup, beta_start
 
-    def encode(self, x: Tensor, condition: Batch | None = None) -> DiagonalNormal:
-        return DiagonalNormal(*self.encoder(x).chunk(2, dim=1))
+    def encode(self, x: Tensor, condition: Batch | None = None) -> Stochastic:
+        q = self.posterior(self.encoder(x))
+        assert isinstance(q, Stochastic)
+        return q
 
     def weight(self) -> float:
         """β at the current batch."""
@@ -70,7 +74,7 @@ class VAE(AE):
         q = self.encode(x)
         z = q.sample()
         distortion = -self.decode(z).log_prob(x).mean()
-        rate = q.kl(self.space)
+        rate = q.kl(self.space, z=z)
         penalty, named = self.regularizer(q, z, rate, self.space, self.spec.sizes["train"], self.weight())
         parts = {"distortion": distortion, "rate": rate.mean(), "nelbo": distortion + rate.mean(), **named}
         return Losses(distortion + penalty, {name: part.detach() for name, part in parts.items()})

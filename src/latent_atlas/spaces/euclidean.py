@@ -1,4 +1,4 @@
-"""Flat space with a standard normal prior."""
+"""Flat space."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ import torch
 from torch import Generator, Tensor
 
 from latent_atlas.spaces.base import LatentSpace
+from latent_atlas.spaces.priors import PriorFactory, StandardNormal
 
 OUTLINE_MASS = 0.99  # of the prior, seen on the plane of the chart
 
 
 class Euclidean(LatentSpace):
-    """R^d, p(z) = N(0, I), straight lines.
+    """R^d with straight lines and any prior.
 
     The chart is the plane through the anchor along ``axes``: the first two coordinates, or, after ``orient(codes)``, the two
     directions in which codes vary most. xy are signed lengths from the anchor, so ``lift`` is exact: chart(lift(xy)) = xy. Its
-    outline is the circle about the origin of the space that holds 99 % of the prior on that plane.
+    outline is the circle about the origin of the space that holds 99 % of a standard normal prior on that plane.
 
     Args:
         shape: of one point; an integer d means (d,).
+        prior: factory shape -> ``priors.Prior``; N(0, I) by default.
     """
 
-    standard_normal = True  # a KL to this prior has a closed form
     axes: Tensor
 
-    def __init__(self, shape: int | tuple[int, ...]) -> None:
+    def __init__(self, shape: int | tuple[int, ...], prior: PriorFactory = StandardNormal) -> None:
         super().__init__()
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.prior = prior(self.shape)
         # Not persistent: how the space is drawn is no part of a trained model.
         self.register_buffer("axes", torch.eye(2, self.dimensions), persistent=False)
 
@@ -36,11 +38,16 @@ class Euclidean(LatentSpace):
     def dimensions(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def standard_normal(self) -> bool:
+        """Whether a KL to the prior has a closed form."""
+        return isinstance(self.prior, StandardNormal)
+
     def sample(self, n: int, generator: Generator | None = None) -> Tensor:
-        return torch.empty(n, *self.shape, device=self.axes.device).normal_(generator=generator)
+        return self.prior.sample(n, generator)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return -0.5 * (z.flatten(1) ** 2 + math.log(2 * math.pi)).sum(1)
+        return self.prior.log_prob(z)
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return torch.linalg.vector_norm((a - b).flatten(1), dim=1)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from latent_atlas.models.base import Batch, LatentModel, Losses, Player
+from latent_atlas.models.likelihoods import Head
+from latent_atlas.models.posteriors import PosteriorHead
 from latent_atlas.training.finite import NotFiniteError, explain, is_finite, items
 
 Row = dict[str, float]
@@ -222,12 +224,12 @@ class Fit(pl.LightningModule):
 
 
 def autocast_nets(model: LatentModel, device: str, frozen: nn.Module | None = None) -> None:
-    """Runs the nets of a model (its children, other than its spaces) in bfloat16 and gives their outputs back in float32.
+    """Runs the nets of a model in bfloat16 and gives their outputs back in float32: its children, other than spaces and heads.
 
     Distributions and losses are built from those outputs, so they are float32 throughout.
     """
     for child in model.children():
-        if child is not model.spaces and child is not frozen:
+        if child is not frozen and not isinstance(child, (Head, PosteriorHead)) and child is not model.spaces:
             _Autocast(device).attach(child)
 
 
