@@ -15,7 +15,7 @@ from PIL import Image
 import latent_atlas
 from latent_atlas.data.datamodule import DataModule
 from latent_atlas.loading import LoadError, build_model
-from latent_atlas.planning.compose import compose, plain
+from latent_atlas.planning.compose import Composer
 from latent_atlas.training.outputs import write_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def trained(folder: Path, data: Path, model: str = "vae") -> Path:
     """A run's folder as the stage ``train`` writes it; the weights are those of an untrained model."""
     module = DataModule(data)
-    composed = plain(compose(ROOT, [f"model={model}", "data=digits"]))["model"]
+    with Composer(ROOT) as composer:
+        composed = composer.compose([f"model={model}", "data=digits"])["model"]
     config = {
         "run": folder.name,
         "model": composed,

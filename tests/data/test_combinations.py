@@ -143,9 +143,10 @@ def test_a_set_without_factors_has_no_combinations(tmp_path):
 
 
 def test_conf_composes_to_a_data_set_of_its_own():
-    from latent_atlas.planning.compose import compose, plain
+    from latent_atlas.planning.compose import Composer
 
-    data = plain(compose(ROOT, ["data=dsprites_combinations"]))["data"]
+    with Composer(ROOT) as composer:
+        data = composer.compose(["data=dsprites_combinations"])["data"]
     assert data["name"] == "dsprites_combinations"
     assert data["reader"]["resolution"] == 32
     assert Split(**data["split"]).combinations == ("shape", "scale", "orientation")

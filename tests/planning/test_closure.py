@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 from latent_atlas.planning import closure as closures
-from latent_atlas.planning.closure import closure, targets
+from latent_atlas.planning.closure import Closures, targets
 
 FILES = {
     "pkg/__init__.py": "def __getattr__(name):\n    from pkg import lazy\n",
@@ -32,12 +32,12 @@ def tree(tmp_path):
 
 
 def test_follows_imports_also_inside_functions_but_not_lazy_ones_of_a_package(tree):
-    found = closure(tree, ["pkg.a.something"])
+    found = Closures(tree).of(["pkg.a.something"])
     assert sorted(found) == ["src/pkg/__init__.py", "src/pkg/a.py", "src/pkg/b.py", "src/pkg/late.py"]
 
 
 def test_follows_relative_imports(tree):
-    assert "src/pkg/late.py" in closure(tree, ["pkg.sub.c"])
+    assert "src/pkg/late.py" in Closures(tree).of(["pkg.sub.c"])
 
 
 @pytest.mark.parametrize(
@@ -50,31 +50,28 @@ def test_follows_relative_imports(tree):
     ],
 )
 def test_comments_and_docstrings_do_not_count(tree, new, same):
-    before = closure(tree, ["pkg.a"])
+    before = Closures(tree).of(["pkg.a"])
     path = tree / "src/pkg/b.py"
     path.write_text(new)
-    closures._parse.cache_clear()
-    after = closure(tree, ["pkg.a"])
+    after = Closures(tree).of(["pkg.a"])
     assert (before == after) is same
     assert {key for key in before if before[key] != after[key]} <= {"src/pkg/b.py"}
 
 
 def test_observers_are_not_followed(tree, monkeypatch):
     monkeypatch.setattr(closures, "OBSERVERS", frozenset({"pkg.late"}))
-    assert "src/pkg/late.py" not in closure(tree, ["pkg.a"])
+    assert "src/pkg/late.py" not in Closures(tree).of(["pkg.a"])
     (tree / "src/pkg/b.py").write_text("from pkg.late import x\n")  # by an attribute, too
-    closures._parse.cache_clear()
-    assert sorted(closure(tree, ["pkg.a"])) == ["src/pkg/__init__.py", "src/pkg/a.py", "src/pkg/b.py"]
+    assert sorted(Closures(tree).of(["pkg.a"])) == ["src/pkg/__init__.py", "src/pkg/a.py", "src/pkg/b.py"]
 
 
 def test_scripts_are_hashed_without_their_comments(tree):
     script = tree / "stage.py"
     script.write_text("import pkg.late\n")
-    before = closure(tree, [], ["stage.py"])
+    before = Closures(tree).of([], ["stage.py"])
     assert sorted(before) == ["src/pkg/__init__.py", "src/pkg/late.py", "stage.py"]
     script.write_text(textwrap.dedent('"""Doc."""\n# why\nimport pkg.late\n'))
-    closures._parse.cache_clear()
-    assert closure(tree, [], ["stage.py"]) == before
+    assert Closures(tree).of([], ["stage.py"]) == before
 
 
 def test_targets_of_a_configuration():

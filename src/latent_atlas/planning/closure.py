@@ -25,23 +25,33 @@ OBSERVERS = frozenset(
 )
 
 
-def closure(root: Path, modules: Iterable[str], scripts: Iterable[str] = ()) -> dict[str, str]:
-    """Path below ``root`` -> hash, for every file that importing these modules (and running these scripts) would read."""
-    known: set[str] = set()  # hundreds of imports name the same few modules
-    found: dict[str, str] = {}
-    waiting = [path for name in modules for path in _files(root, name)] + [root / script for script in scripts]
-    while waiting:
-        path = waiting.pop()
-        key = path.relative_to(root).as_posix()
-        if key in found:
-            continue
-        digest, imports = _read(path)
-        found[key] = digest
-        for name in imports:
-            if name not in known:
-                known.add(name)
-                waiting += _files(root, name)
-    return dict(sorted(found.items()))
+class Closures:
+    """What would be imported, in one checkout at one moment: each name is looked up once, each file parsed once.
+
+    Args:
+        root: of the checkout.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lookup = functools.cache(lambda name: _files(root, name))
+        self._read = functools.cache(_read)
+
+    def of(self, modules: Iterable[str], scripts: Iterable[str] = ()) -> dict[str, str]:
+        """Path below the root -> hash, for every file that importing these modules (and running these scripts) would read."""
+        known: set[str] = set()  # hundreds of imports name the same few modules
+        found: dict[Path, str] = {}
+        waiting = [path for name in modules for path in self._lookup(name)] + [self.root / script for script in scripts]
+        while waiting:
+            path = waiting.pop()
+            if path in found:
+                continue
+            found[path], imports = self._read(path)
+            for name in imports:
+                if name not in known:
+                    known.add(name)
+                    waiting += self._lookup(name)
+        return {path.relative_to(self.root).as_posix(): found[path] for path in sorted(found)}
 
 
 def targets(config: Any) -> Iterator[str]:
@@ -75,11 +85,6 @@ def _files(root: Path, name: str) -> list[Path]:
 
 
 def _read(path: Path) -> tuple[str, tuple[str, ...]]:
-    return _parse(path, path.stat().st_mtime_ns)
-
-
-@functools.cache
-def _parse(path: Path, _changed: int) -> tuple[str, tuple[str, ...]]:
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     # A package's lazy attributes (imports inside functions) belong to whoever asks for them, not to every member.
     imports = tuple(_imports(tree, path, functions=path.name != "__init__.py"))

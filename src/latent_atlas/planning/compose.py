@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from latent_atlas.planning.closure import closure, targets
+from latent_atlas.planning.closure import Closures, targets
 
 Section = dict[str, Any]
 
@@ -24,6 +24,7 @@ STAGES = {
     "evaluate": "latent_atlas.evaluation.evaluate",
     "report": "latent_atlas.report.build",
 }
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same rules in C: a tenth of the time
 # Another version of these may give other weights: then the run is another run.
 VERSIONS = ("torch", "pytorch-lightning", "numpy")
 
@@ -32,49 +33,69 @@ class PlanError(ValueError):
     """A run that cannot work; the message names the run, what it asks and what it was given."""
 
 
-def compose(root: Path, overrides: list[str]) -> DictConfig:
-    """``conf/config.yaml`` with overrides, and with every file of ``conf/evaluation/metric``."""
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
+class Composer:
+    """Composes runs of one checkout: Hydra is initialised once, and each file of ``conf`` is parsed once.
 
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str((root / "conf").resolve()), version_base="1.3"):
-        return complete(root, hydra.compose("config", overrides))
+    Used as a context.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __enter__(self) -> Composer:
+        import hydra
+        from hydra._internal.config_repository import CachingConfigRepository
+        from hydra.core.global_hydra import GlobalHydra
+
+        GlobalHydra.instance().clear()
+        self.context = hydra.initialize_config_dir(str((self.root / "conf").resolve()), version_base="1.3")
+        loader: Any = GlobalHydra.instance().config_loader()
+        # Hydra does the same within one composition; parsing its own files again for each run is a third of the time of a plan.
+        loader.repository = CachingConfigRepository(loader.repository)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        from hydra.core.global_hydra import GlobalHydra
+
+        GlobalHydra.instance().clear()
+
+    def compose(self, overrides: list[str]) -> Section:
+        """``conf/config.yaml`` with overrides, resolved, and with every file of ``conf/evaluation/metric``."""
+        import hydra
+
+        return plain(self.root, hydra.compose("config", overrides))
 
 
-def complete(root: Path, config: DictConfig) -> DictConfig:
-    """Adds every metric of ``conf/evaluation/metric``: a new metric is one function and one file, named nowhere else."""
+def plain(root: Path, config: DictConfig) -> Section:
+    """Resolved, as plain dicts and lists, with every metric: a new one is one function and one file, named nowhere else."""
+    found: Section = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     files = tuple((file, file.stat().st_mtime_ns) for file in sorted((root / "conf/evaluation/metric").glob("*.yaml")))
-    OmegaConf.set_struct(config, False)
-    given = config.evaluation.get("metrics")
-    config.evaluation.metrics = OmegaConf.merge(_metrics(files), given) if given else _metrics(files)
-    return config
+    metrics = {name: dict(conf) for name, conf in _metrics(files).items()}
+    for name, given in (found["evaluation"].get("metrics") or {}).items():
+        metrics[name] = merged(metrics.get(name, {}), given)
+    found["evaluation"]["metrics"] = metrics
+    return found
+
+
+def merged(old: Any, new: Any) -> Any:
+    """``new`` over ``old``, dicts by their keys."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    return old | {key: merged(old.get(key), value) for key, value in new.items()}
 
 
 @functools.cache
-def _metrics(files: tuple[tuple[Path, int], ...]) -> DictConfig:
-    return OmegaConf.create({file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file, _ in files})
+def _metrics(files: tuple[tuple[Path, int], ...]) -> dict[str, Section]:
+    return {file.stem: yaml.load(file.read_text(encoding="utf-8"), LOADER) for file, _ in files}
 
 
-def plain(config: DictConfig) -> Section:
-    """Resolved, as plain dicts and lists."""
-    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
-
-
-def sections(root: Path, config: Section, tier: str = "sweep", sources: dict[str, Section] | None = None) -> dict[str, Section]:
+def sections(root: Path, config: Section, tier: str = "sweep", sources: Sources | None = None) -> dict[str, Section]:
     """The sections ``prepare``, ``features``, ``train`` and ``evaluate`` of one composed run.
 
-    ``code`` is a digest of the source files that a stage would import; ``sources`` takes what each digest stands for.
+    ``code`` is a digest of the source files that a stage would import; ``sources`` remembers what each digest stands for.
     """
     check(config)
-
-    def code(stage: str, part: Any) -> str:
-        files = closure(root, [STAGES[stage], *targets(part)], [f"pipelines/{stage}.py"])
-        mark = digest(files)
-        if sources is not None:
-            sources[mark] = files
-        return mark
-
+    code = (sources or Sources(root)).code
     data, model, evaluation = config["data"], config["model"], config["evaluation"]
     train = {
         "run": config["run"],
@@ -100,6 +121,27 @@ def sections(root: Path, config: Section, tier: str = "sweep", sources: dict[str
         "train": train,
         "evaluate": evaluate,
     }
+
+
+class Sources:
+    """The source files behind each stage of each run: found once for each set of targets.
+
+    ``listed`` has them by their digest.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.closures = Closures(root)
+        self.listed: dict[str, Section] = {}
+        self._marks: dict[tuple[str, frozenset[str]], str] = {}
+
+    def code(self, stage: str, part: Any = None) -> str:
+        """The digest of what a stage imports, with the ``_target_`` of every part of its configuration."""
+        key = (stage, frozenset(targets(part)))
+        if key not in self._marks:
+            files = self.closures.of([STAGES[stage], *sorted(key[1])], [f"pipelines/{stage}.py"])
+            self._marks[key] = digest(files)
+            self.listed[self._marks[key]] = files
+        return self._marks[key]
 
 
 def digest(content: Any) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from latent_atlas.planning.closure import closure
-from latent_atlas.planning.compose import STAGES, PlanError, Section, compose, digest, plain, sections
+from latent_atlas.planning.compose import LOADER, Composer, PlanError, Section, Sources, digest, sections
 
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 REQUIRED = {"data": ("source",), "runs": ("data", "model", "needs", "tier", "overrides"), "reports": ("scores",)}
 
 
@@ -22,7 +22,7 @@ def write_plans(root: Path, out: Path) -> list[str]:
     for name, content in files.items():
         path = out / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(content, sort_keys=True, allow_unicode=True), encoding="utf-8")
+        path.write_text(yaml.dump(content, Dumper=DUMPER, sort_keys=True, allow_unicode=True), encoding="utf-8")
     return list(files)
 
 
@@ -34,19 +34,20 @@ def plans(root: Path) -> dict[str, Section]:
     """
     pipeline = read_pipeline(root)
     files: dict[str, Section] = {}
-    sources: dict[str, Section] = {}
-    for run, entry in pipeline["runs"].items():
-        cut = sections(root, composed(root, run, entry, pipeline["trainer"]), entry["tier"], sources)
-        metrics = cut["evaluate"]["evaluation"]["metrics"]
-        cut["evaluate"]["metrics_file"] = f"metrics/{digest(metrics)}.yaml"
-        cut["evaluate"]["evaluation"]["metrics"] = {name: digest(conf) for name, conf in metrics.items()}
-        files[cut["evaluate"]["metrics_file"]] = metrics
-        files[f"{run}.yaml"] = {"train": cut["train"], "evaluate": cut["evaluate"]}
-    for name in pipeline["data"]:
-        # Any model serves here: a data set's own sections do not depend on it.
-        config = plain(compose(root, [f"data={name}", "model=pca", *_budget(root, pipeline["trainer"])]))
-        cut = sections(root, config | {"run": name, "needs": f"data/{name}"}, sources=sources)
-        files[f"data/{name}.yaml"] = {"prepare": cut["prepare"], "features": cut["features"]}
+    sources = Sources(root)
+    with Composer(root) as composer:
+        for run, entry in pipeline["runs"].items():
+            cut = sections(root, composed(composer, run, entry, pipeline["trainer"]), entry["tier"], sources)
+            metrics = cut["evaluate"]["evaluation"]["metrics"]
+            cut["evaluate"]["metrics_file"] = f"metrics/{digest(metrics)}.yaml"
+            cut["evaluate"]["evaluation"]["metrics"] = {name: digest(conf) for name, conf in metrics.items()}
+            files[cut["evaluate"]["metrics_file"]] = metrics
+            files[f"{run}.yaml"] = {"train": cut["train"], "evaluate": cut["evaluate"]}
+        for name in pipeline["data"]:
+            # Any model serves here: a data set's own sections do not depend on it.
+            config = composer.compose([f"data={name}", "model=pca", *_budget(root, pipeline["trainer"])])
+            cut = sections(root, config | {"run": name, "needs": f"data/{name}"}, sources=sources)
+            files[f"data/{name}.yaml"] = {"prepare": cut["prepare"], "features": cut["features"]}
     for page, entry in pipeline["reports"].items():
         runs = [
             _row(run, row, files[f"{run}.yaml"])
@@ -55,17 +56,16 @@ def plans(root: Path) -> dict[str, Section]:
         ]
         if not runs:
             raise PlanError(f"conf/pipeline.yaml: reports.{page}: no run has its scores under {entry['scores']}")
-        code = closure(root, [STAGES["report"]], ["pipelines/report.py"])
-        sources[digest(code)] = code
-        files[f"pages/{page}.yaml"] = {"report": {"page": page, "scores": entry["scores"], "runs": runs, "code": digest(code)}}
-    return files | {f"code/{mark}.yaml": listed for mark, listed in sources.items()}
+        code = sources.code("report")
+        files[f"pages/{page}.yaml"] = {"report": {"page": page, "scores": entry["scores"], "runs": runs, "code": code}}
+    return files | {f"code/{mark}.yaml": listed for mark, listed in sources.listed.items()}
 
 
-def composed(root: Path, run: str, entry: Section, trainer: str) -> Section:
+def composed(composer: Composer, run: str, entry: Section, trainer: str) -> Section:
     """The resolved configuration of one entry of ``runs``."""
     named = [f"data={entry['data']}", f"model={entry['model']}", f"run={run}", f"needs={entry['needs']}"]
     try:
-        return plain(compose(root, [*named, *entry["overrides"], *_budget(root, trainer)]))
+        return composer.compose([*named, *entry["overrides"], *_budget(composer.root, trainer)])
     except PlanError:
         raise
     except Exception as error:  # Hydra's and OmegaConf's errors share no base class
@@ -76,7 +76,7 @@ def _budget(root: Path, trainer: str) -> list[str]:
     """``trainer: smoke`` is for trying the pipeline out: its budget wins over those of the entries and of the extractor."""
     if trainer != "smoke":
         return [f"trainer={trainer}"]
-    found: Section = yaml.safe_load((root / "conf/trainer/smoke.yaml").read_text(encoding="utf-8"))
+    found: Section = yaml.load((root / "conf/trainer/smoke.yaml").read_text(encoding="utf-8"), LOADER)
     own = [f"trainer.{key}={found[key]}" for key in ("steps", "batch_size", "threads")]
     return ["trainer=smoke", *own, "evaluation.extractor.steps=20", "evaluation.threads=1"]
 
@@ -84,7 +84,7 @@ def _budget(root: Path, trainer: str) -> list[str]:
 def read_pipeline(root: Path) -> Section:
     """``conf/pipeline.yaml``, checked: every key of every entry is there, and names can be folders and MLflow runs."""
     path = root / "conf/pipeline.yaml"
-    pipeline: Section = yaml.safe_load(path.read_text(encoding="utf-8"))
+    pipeline: Section = yaml.load(path.read_text(encoding="utf-8"), LOADER)
     for group, keys in REQUIRED.items():
         for name, entry in (pipeline.get(group) or {}).items():
             where = f"conf/pipeline.yaml: {group}.{name}"

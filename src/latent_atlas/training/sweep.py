@@ -81,14 +81,14 @@ def job(config: DictConfig) -> dict[str, float]:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from latent_atlas.planning.compose import complete, plain, sections
+    from latent_atlas.planning.compose import plain, sections
 
     root = workspace.checkout()
     hydra = HydraConfig.get()
     sweeping = hydra.mode == RunMode.MULTIRUN
     number = str(hydra.job.num) if sweeping else "0"
     top = Path(hydra.sweep.dir) if sweeping else Path("multirun") / time.strftime("%Y-%m-%d_%H-%M-%S")
-    settings = plain(complete(root, config))
+    settings = plain(root, config)
     if "joblib" in str(hydra.launcher.get("_target_", "")):
         # Two trainings of one thread each do more than one of two: and cores that are shared otherwise stall.
         settings["trainer"]["threads"] = 1
