@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from latent_atlas.metrics.result import NotApplicable
-from latent_atlas.metrics.robustness import generalization_gap, latent_shift, probe_under_noise
+from latent_atlas.metrics.robustness import denoising_mse, generalization_gap, latent_shift, probe_under_noise
 
 
 def normal(n, d, seed, scale=1.0):
@@ -78,3 +78,45 @@ def test_noise_on_the_first_items_alone_is_enough():
 def test_a_probe_under_noise_needs_training_items():
     with pytest.raises(NotApplicable, match="no training items"):
         probe_under_noise(normal(50, 2, 0), {0.1: normal(50, 2, 0)}, labels=torch.arange(50) % 2)
+
+
+def whole(x):
+    return x
+
+
+def test_a_copy_keeps_all_noise_and_a_projection_what_lies_in_it():
+    """x in two of eight dimensions: the identity errs by σ², the projection on these two by 2 σ² / 8."""
+    x = torch.hstack([normal(4000, 2, 0), torch.zeros(4000, 6)]).float()
+    copied = denoising_mse(x, whole, whole)
+    assert copied.value == copied.floor == pytest.approx(0.09, rel=0.03)
+    assert copied.ceiling == 0.0
+    projected = denoising_mse(x, lambda a: a[:, :2], lambda z: torch.hstack([z, torch.zeros(len(z), 6)]))
+    assert projected.value == pytest.approx(0.09 / 4, rel=0.05)
+    assert projected.floor == copied.floor
+    assert projected.interval[0] < projected.value < projected.interval[1]
+    assert list(projected.parts["denoised"]) == list(projected.parts["noisy"]) == ["0.0", "0.1", "0.3", "0.5"]
+    assert projected.parts["denoised"]["0.5"] == pytest.approx(25 * projected.parts["denoised"]["0.1"], rel=1e-4)
+
+
+def test_the_best_linear_denoiser_reaches_its_known_error():
+    """x ~ N(0, 1), y = x + σ ε: the best estimate y / (1 + σ²) errs by σ² / (1 + σ²)."""
+    x = normal(2000, 8, 0).float()
+    found = denoising_mse(x, whole, lambda y: y / (1 + 0.5**2), sigma=0.5, strengths=())
+    assert found.value == pytest.approx(0.25 / 1.25, rel=0.03)
+    assert found.provenance == {"n": 2000, "sigma": 0.5}
+
+
+def test_noisy_images_stay_in_their_range_and_the_seed_repeats():
+    x, seen = torch.rand(40, 1, 6, 6, generator=torch.Generator().manual_seed(0)), []
+
+    def encode(part):
+        seen.append(part)
+        return part.flatten(1)
+
+    first = denoising_mse(x, encode, lambda z: z.reshape(-1, 1, 6, 6), seed=3, batch_size=16)
+    again, other = (denoising_mse(x, encode, lambda z: z.reshape(-1, 1, 6, 6), seed=seed) for seed in (3, 4))
+    shown = torch.cat(seen)
+    assert shown.min() == 0
+    assert shown.max() == 1
+    assert first.value == again.value != other.value
+    assert first.parts == again.parts

@@ -116,12 +116,16 @@ class StandIn:
             mean, axes = components()
             return (self._flat(x) - mean) @ axes
 
+        def decode(codes: Tensor) -> Tensor:
+            (mean, axes), field = components(), self.arrays.data.spec.x
+            back = (codes @ axes.T + mean).reshape(len(codes), *field.shape)
+            return back.clamp(0, 1) if field.kind == "image" else back
+
         def recon(word: str) -> Tensor:
-            (mean, axes), x = components(), self.arrays.get(word)
-            back = (encode(x) @ axes.T + mean).reshape(x.shape)
-            return back.clamp(0, 1) if self.arrays.data.spec.x.kind == "image" else back
+            return decode(encode(self.arrays.get(word)))
 
         words = self._of_encoder(encode) | {"recon": lambda: recon("x"), "recon_train": lambda: recon("x_train")}
+        words |= {"decode": lambda: decode}
         return words | {"features_recon": lambda: self._features(words["recon"]()[: self.arrays.reference])}
 
     def _mean_item(self) -> dict[str, Callable[[], Any]]:

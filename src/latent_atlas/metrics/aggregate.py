@@ -8,7 +8,6 @@ estimated without bias over pairs of different items (Gretton et al. 2012, eq. 4
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,31 +15,7 @@ from torch import Tensor
 
 from latent_atlas.metrics.neighbours import PRODUCTS
 from latent_atlas.metrics.result import Z95, Measured, TooFewSamples, mean_of
-
-SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # Tolstikhin et al. 2018: of the inverse multiquadratics that are summed
-Kernel = Callable[[Tensor, float], Tensor]
-
-
-def imq(squares: Tensor, spread: float) -> Tensor:
-    """Mean over s of C / (C + r²) with C = 2 s d σ², d σ² being the prior's total variance (Tolstikhin et al. 2018)."""
-    total = torch.zeros_like(squares)
-    for scale in SCALES:
-        c = 2 * scale * spread
-        total += torch.reciprocal(squares + c).mul_(c)  # in place: the matrix is large and there are seven
-    return total.div_(len(SCALES))
-
-
-def rbf(squares: Tensor, spread: float) -> Tensor:
-    """exp(−r² / (2 h²)) with h² = d σ², which is half the mean squared distance of two draws of the prior."""
-    return torch.exp(-squares / (2 * spread))
-
-
-def negative_distance(squares: Tensor, spread: float) -> Tensor:
-    """−r, with which the distance is the energy distance (Sejdinovic et al. 2013)."""
-    return -squares.sqrt()
-
-
-KERNELS: dict[str, Kernel] = {"imq": imq, "rbf": rbf, "energy": negative_distance}
+from latent_atlas.spaces.kernels import KERNELS
 
 
 def mmd(draws: Tensor, prior: Tensor, kernel: str = "imq", limit: int = 1000, permutations: int = 50, seed: int = 0) -> Measured:

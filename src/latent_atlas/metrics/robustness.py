@@ -1,9 +1,9 @@
-"""Does it hold beyond what was trained on? The gap to training items, and codes under noise on the input."""
+"""Does it hold beyond what was trained on? The gap to training items, codes and reconstructions under noise on the input."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,46 @@ def generalization_gap(x: Tensor, recon: Tensor, x_train: Tensor, recon_train: T
     parts["share"] = value / parts["held_out"] if parts["held_out"] > 0 else 0.0
     interval = None if half is None else (value - half, value + half)
     return Measured(value, interval, ceiling=0.0, provenance={"n": len(held), "n_train": len(seen)}, parts=parts)
+
+
+def denoising_mse(
+    x: Tensor,
+    encode: Callable[[Tensor], Tensor],
+    decode: Callable[[Tensor], Tensor],
+    seed: int = 0,
+    sigma: float = 0.3,
+    strengths: Sequence[float] = (0.1, 0.3, 0.5),
+    limit: int = 2000,
+    batch_size: int = 500,
+) -> Measured:
+    """Mean squared error of reconstructing a clean item from its code under Gaussian noise of standard deviation ``sigma``.
+
+    The floor is the error of the noisy item itself, the ceiling that of reconstructing from the clean item. The parts hold both
+    curves over all strengths of noise.
+
+    Args:
+        x: (N, *shape); images (N, C, H, W) lie in [0, 1] and noisy ones are clamped to it.
+        encode: x -> codes.
+        decode: codes -> mean.
+        seed: of the noise.
+        sigma: the strength that is reported, in units of x.
+        strengths: of the curves.
+        limit: the most items.
+        batch_size: of each pass.
+    """
+    x, noise = x[:limit].float(), torch.Generator().manual_seed(seed)
+    direction = torch.randn(x.shape, generator=noise)  # the same for all strengths: the curve is then smooth
+    errors, own = {}, {}
+    for strength in sorted({0.0, float(sigma), *map(float, strengths)}):
+        shaken = x + strength * direction
+        shaken = shaken.clamp(0, 1) if x.dim() == 4 else shaken
+        recon = torch.cat([decode(encode(part)) for part in shaken.split(batch_size)])
+        errors[strength], own[strength] = squared_errors(x, recon), float(squared_errors(x, shaken).mean())
+    found = mean_of(errors[float(sigma)], own[float(sigma)], sigma=sigma)
+    ceiling = float(errors[0.0].mean())
+    denoised = {str(key): float(part.mean()) for key, part in errors.items()}
+    parts = {"denoised": denoised, "noisy": {str(key): error for key, error in own.items()}}
+    return Measured(found.value, found.interval, found.floor, ceiling, found.provenance, parts)
 
 
 def latent_shift(codes: Tensor, noisy_codes: Mapping[float, Tensor], sigma: float = 0.1) -> Measured:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,12 +18,14 @@ from latent_atlas.spaces.euclidean import Euclidean
 SpaceFactory = Callable[[int], LatentSpace]
 EncoderFactory = Callable[[Field, int], nn.Module]
 DecoderFactory = Callable[[int, tuple[int, ...]], nn.Module]
+# (model, what the encoder sees, its code) -> (penalty in nats per sample, named parts)
+Penalty = Callable[[Any, Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
 
 class AE(LatentModel):
     """An encoder and a decoder that minimize -log p(x | z = encoder(x)) (Hinton & Salakhutdinov 2006).
 
-    The prior says nothing about where the codes lie: samples show just that.
+    The prior says nothing about where the codes lie, unless a penalty does: samples show just that.
 
     Args:
         spec: of the data.
@@ -33,6 +35,7 @@ class AE(LatentModel):
         latent_size: d, the number of latent dimensions.
         space: factory latent_size -> latent space, with its prior.
         posterior: factory space -> ``posteriors.PosteriorHead``, which makes q(z | x) from what the encoder puts out.
+        penalty: what is added to the distortion; nothing by default.
         player: optimizer, scheduler, clip and ema of ``LatentModel``.
     """
 
@@ -45,9 +48,11 @@ class AE(LatentModel):
         latent_size: int = 10,
         space: SpaceFactory = Euclidean,
         posterior: PosteriorFactory = PointHead,
+        penalty: Penalty | None = None,
         **player: Any,
     ) -> None:
         super().__init__(spec, {"z": space(latent_size)}, **player)
+        self.penalty = penalty
         self.head = likelihood(spec.x)
         self.posterior = posterior(self.space)
         self.encoder = encoder(spec.x, self.posterior.outputs)
@@ -61,5 +66,14 @@ class AE(LatentModel):
 
     def loss(self, batch: Batch, player: str) -> Losses:
         x = self.observed(batch)
-        distortion = -self.decode(self.encode(x).sample()).log_prob(x).mean()
-        return Losses(distortion, {"distortion": distortion.detach()})
+        return self.objective(x, x)
+
+    def objective(self, x: Tensor, seen: Tensor) -> Losses:
+        """-log p(x | z) and the penalty at the code z of what the encoder is shown of x."""
+        z = self.encode(seen).sample()
+        distortion = -self.decode(z).log_prob(x).mean()
+        if self.penalty is None:
+            return Losses(distortion, {"distortion": distortion.detach()})
+        penalty, named = self.penalty(self, seen, z)
+        parts = {"distortion": distortion, **named}
+        return Losses(distortion + penalty, {name: part.detach() for name, part in parts.items()})
