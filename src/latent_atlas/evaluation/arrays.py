@@ -135,7 +135,7 @@ class Arrays:
             found["n"] = self.drawn if names & OF_SAMPLES else self.reference
         if self.features and any(name.startswith(("features_", "probabilities_")) or name == "extract" for name in names):
             found |= {"extractor": self.features.name, "hash": self.features.hash}
-        if "log_prob" in names:
+        if names & {"log_prob", "log_weights"}:
             found["likelihood"] = self.get("likelihood")
         if names & DRAWN:
             found["seed"] = self.seed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from latent_atlas.models.likelihoods import Density, HeadFactory
 from latent_atlas.models.posteriors import PointHead, Posterior, PosteriorFactory
 from latent_atlas.spaces.base import LatentSpace
 from latent_atlas.spaces.euclidean import Euclidean
+from latent_atlas.spaces.priors import Prior
 
 SpaceFactory = Callable[[int], LatentSpace]
 EncoderFactory = Callable[[Field, int], nn.Module]
@@ -57,6 +58,19 @@ class AE(LatentModel):
         self.posterior = posterior(self.space)
         self.encoder = encoder(spec.x, self.posterior.outputs)
         self.decoder = decoder(math.prod(self.space.shape), self.head.shape)
+        if self.prior is not None:
+            self.prior.attach(spec.x, self.encode)
+
+    @property
+    def prior(self) -> Prior | None:
+        """The space's prior, where that is a part of its own."""
+        found = getattr(self.space, "prior", None)
+        return found if isinstance(found, Prior) else None
+
+    def prepare(self, batches: Iterable[Batch]) -> None:
+        """A prior that starts from data sees training items."""
+        if self.prior is not None:
+            self.prior.start(self.observed(batch) for batch in batches)
 
     def encode(self, x: Tensor, condition: Batch | None = None) -> Posterior:
         return self.posterior(self.encoder(x))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+
+from latent_atlas.data.spec import Field
 
 
 class Prior(nn.Module, ABC):
@@ -28,6 +31,12 @@ class Prior(nn.Module, ABC):
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats, (B,)."""
+
+    def attach(self, field: Field, encode: Callable[[Tensor], Any]) -> None:
+        """A model that encodes shows, when it is built, the observed field and x -> q(z | x); most priors need neither."""
+
+    def start(self, observations: Iterable[Tensor]) -> None:
+        """Before step 0: training batches (B, *x.shape) in seeded order, for a prior that starts from data."""
 
 
 PriorFactory = Callable[[tuple[int, ...]], Prior]
