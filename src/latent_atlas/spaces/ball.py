@@ -148,6 +148,10 @@ class PoincareBall(LatentSpace):
             signs = torch.sign(directions.gather(1, directions.abs().argmax(1, keepdim=True)))
             self.axes.copy_((directions * signs).to(self.axes))
 
+    def drawn(self, codes: Tensor) -> str:
+        rest = " by the two directions of largest variance" if self.dimensions > 2 else ""
+        return f"on the Poincaré disc{rest}: its rim is infinitely far"
+
     def chart(self, z: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
         turn = torch.linspace(0, 2 * math.pi, 129, device=z.device, dtype=z.dtype)
         outline = torch.stack((turn.cos(), turn.sin()), 1) / self.s

@@ -114,6 +114,13 @@ class Sphere(LatentSpace):
         signs = torch.sign(directions.gather(1, directions.abs().argmax(1, keepdim=True)))
         self.axes.copy_((directions * signs).to(self.axes))
 
+    def drawn(self, codes: Tensor) -> str:
+        if self.intrinsic > 2:
+            return "by direction and distance from their middle; the circle is the point opposite to it"
+        return (
+            "on their circle" if self.intrinsic == 1 else "on the sphere, in Mollweide's map: equal areas, the ellipse is all of it"
+        )
+
     def chart(self, z: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
         turn = torch.linspace(0, 2 * math.pi, 129, device=z.device, dtype=z.dtype)
         circle = torch.stack((turn.cos(), turn.sin()), 1)

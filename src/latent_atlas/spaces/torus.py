@@ -92,6 +92,12 @@ class Torus(LatentSpace):
         lengths = self.from_coordinates(codes).double().mean(0).norm(dim=1)
         self.shown.copy_(torch.argsort(lengths, stable=True)[: len(self.shown)].sort().values)
 
+    def drawn(self, codes: Tensor) -> str:
+        if self.circles == 1:
+            return "on their circle"
+        rest = f", two of {self.circles} angles" if self.circles > 2 else ""
+        return f"on the torus{rest}: opposite edges of the square are joined"
+
     def chart(self, z: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
         seen = (self.angles(z) - self.angles(unit(at.to(z))))[:, self.shown]
         if self.circles == 1:
