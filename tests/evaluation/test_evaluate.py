@@ -41,7 +41,14 @@ def test_an_image_run_has_every_score_codes_and_pictures(stage):
     assert all(entry.keys() >= FIELDS for entry in found.scores.values())
     assert {entry["status"] for entry in found.scores.values()} == {"ok", "not applicable"}
     expensive = {name for name, reason in reasons(found).items() if reason.startswith("left out at budget quick")}
-    assert set(reasons(found)) - expensive == {"codebook_use", "codebook_perplexity", "prior_holes", "mode_coverage"}
+    assert set(reasons(found)) - expensive == {
+        "codebook_use",
+        "codebook_perplexity",
+        "prior_holes",
+        "mode_coverage",
+        "tear",
+        "tree_correlation",
+    }
     assert found.written == json.loads(json.dumps(found.result))
     assert found.flat == {key: entry["value"] for key, entry in found.scores.items() if entry["status"] == "ok"}
     assert f"fid_{here.card['name']}_n80" in found.flat
@@ -62,6 +69,10 @@ def test_an_image_run_has_every_score_codes_and_pictures(stage):
     assert latents["factors"].shape == (80, 2)
     assert latents["labels"].shape == latents["index"].shape == (80,)
     assert latents["kl_per_dimension"].shape == (3,)
+    assert latents["xy"].shape == (80, 2)
+    assert abs(latents["xy"].mean(0)).max() < 1e-4  # seen from the middle of the codes
+    assert latents["outline"].shape == (65, 2)
+    assert found.result["chart"].startswith("on the plane of largest variance, which holds ")
 
 
 @pytest.mark.parametrize(("kind", "model"), [("vector", "small_vae"), ("tokens", "token_model"), ("counts", "count_model")])

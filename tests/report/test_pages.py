@@ -4,11 +4,13 @@ import re
 
 import made
 import numpy as np
+import pytest
 
 from latent_atlas.report import charts, findings
 from latent_atlas.report.build import build
 from latent_atlas.report.inputs import DataSet, Run, read_page
 from latent_atlas.report.markup import Markup, join, tag
+from latent_atlas.report.run_page import space_map
 from latent_atlas.report.winners import lines, winners
 
 
@@ -158,3 +160,37 @@ def test_levels_of_a_factor_have_the_cards_names(tmp_path):
     data = DataSet("d", tmp_path, {"factors": {"names": ["shape"], "values": {"shape": ["square", "heart"]}}})
     assert data.level_names("shape", np.array([0, 1])) == ["square", "heart"]
     assert data.level_names("unknown", np.array([0.25, 1])) == ["0.25", "1"]
+
+
+def drawn_map(tmp_path, **latents):
+    run = run_with(tmp_path, np.random.default_rng(0).normal(size=(60, 3)), **latents)
+    return str(space_map(run, DataSet("d", tmp_path)))
+
+
+def numbers_of(path):
+    return np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", path), float)
+
+
+def test_the_map_has_the_shape_of_its_space(tmp_path):
+    turn = np.linspace(0, 2 * np.pi, 65)
+    ellipse = np.stack([2 * np.cos(turn), np.sin(turn)], axis=1)
+    xy = ellipse[:60] * np.linspace(0, 1, 60)[:, None]
+    found = drawn_map(tmp_path, xy=xy, outline=ellipse)
+    outline = numbers_of(re.search(r'd="(M[^"]*)" class="outline"', found)[1])
+    dots = numbers_of(re.search(r'd="(M[^"]*)" stroke="[^"]*" class="dots"', found)[1])
+    # the ellipse keeps its form, lies whole in the drawing, and holds every dot where the chart has it
+    width, height = np.ptp(outline, axis=0)
+    assert width == pytest.approx(2 * height, abs=0.2)
+    box = [float(n) for n in re.search(r'viewBox="0 0 (\d+) (\d+)" role="img"', found).groups()]
+    assert outline.min() > 0
+    assert (outline.max(0) < box).all()
+    scale = width / 4
+    middle = (outline.max(0) + outline.min(0)) / 2
+    np.testing.assert_allclose(dots, middle + xy * [scale, -scale], atol=1.1)
+    assert "in the chart of their space" in found
+
+
+def test_a_map_without_a_chart_is_the_plane_of_largest_variance(tmp_path):
+    found = drawn_map(tmp_path)
+    assert "on the plane of largest variance, which holds" in found
+    assert 'class="outline"' not in found

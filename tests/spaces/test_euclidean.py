@@ -75,3 +75,12 @@ def test_a_line_has_a_chart_too():
     assert xy.tolist() == [[1.5, 0.0]]
     assert space.lift(xy, at=torch.tensor([0.5])).item() == pytest.approx(2.0)
     assert math.isclose(space.dimensions, 1)
+
+
+def test_what_a_chart_shows_is_said():
+    space = Euclidean(4)
+    codes = torch.randn(5000, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 3.0, 1.0, 4.0]) + 50
+    assert space.drawn(codes) == "on the plane of largest variance, which holds 37% of it"  # (1 + 9) / 27, not yet turned
+    space.orient(codes)
+    assert space.drawn(codes) == "on the plane of largest variance, which holds 93% of it"
+    assert Euclidean(2).drawn(codes[:, :2]) == "as they are"

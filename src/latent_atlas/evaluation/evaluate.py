@@ -91,6 +91,7 @@ def _evaluate(
         raise EvaluationError(f"{train_section['run']}: no metric could be computed. {reasons}")
     codes, kl = had(arrays, "codes"), getattr(had(arrays, "posterior"), "kl_per_dimension", None)
     order = traversal_order(codes, kl)
+    drawn, said = charted(arrays, codes)
     result = report(section, train_section, trained, found, arrays) | {
         "verdict": verdict(found, kl),
         "findings": [finding.plain() for finding in findings(found, kl)],
@@ -98,11 +99,12 @@ def _evaluate(
         "traversal_order": order,
         "kl_per_dimension": None if kl is None else kl.tolist(),
         "dimensions": model.space.dimensions,
+        "chart": said,
     }
     with replacing(out) as fresh:
         write_json(result, fresh / "evaluation.json")
         (fresh / "scores.html").write_text(page(result), encoding="utf-8")
-        np.savez(fresh / "latents.npz", **latents(arrays, codes, kl))  # type: ignore[arg-type]
+        np.savez(fresh / "latents.npz", **latents(arrays, codes, kl), **drawn)  # type: ignore[arg-type]
         if module.spec.x.kind == "image":
             drawn = pictures.draw(model.cpu(), module.witnesses(), codes, order, arrays.seed)
             pictures.save(drawn | copies(found, arrays), fresh)
@@ -185,6 +187,23 @@ def latents(arrays: Arrays, codes: Tensor | None, kl: Tensor | None) -> dict[str
         if value is not None:
             found[name] = value.numpy()
     return found
+
+
+def charted(arrays: Arrays, codes: Tensor | None) -> tuple[dict[str, np.ndarray], str | None]:
+    """The codes on their space's chart as seen from their middle, ``xy`` (N, 2), its ``outline`` (P, 2), and how it draws them."""
+    if codes is None or not len(codes) or not bool(codes.isfinite().all()):
+        return {}, None
+    space = arrays.model.space
+    z = space.from_coordinates(codes.to(arrays.device))
+    space.orient(space.coordinates(z))
+    middle = space.project(space.from_coordinates(space.coordinates(z).mean(0, keepdim=True)))[0]
+    xy, outline = space.chart(z, at=middle)
+    found = {"xy": xy.cpu().numpy()}
+    # The circle in flat space is that of a standard normal prior: it says nothing where no posterior was held against one.
+    flat = hasattr(space, "standard_normal")
+    if not flat or (space.standard_normal and arrays.get("posterior").kl is not None):
+        found["outline"] = outline.cpu().numpy()
+    return found, space.drawn(space.coordinates(z))
 
 
 def write_json(value: Any, path: Path) -> None:

@@ -182,15 +182,31 @@ def name_of(frame: Frame, mark: Mark, taken: list[tuple[float, float]]) -> Marku
     )
 
 
-def dots(xy: np.ndarray, colours: Sequence[str], index: np.ndarray, names: Sequence[str], label: str, centres: bool) -> Markup:
-    """A map of codes: one path of round dots for each colour; names at the medians where the values are classes."""
+def dots(
+    xy: np.ndarray,
+    colours: Sequence[str],
+    index: np.ndarray,
+    names: Sequence[str],
+    label: str,
+    centres: bool,
+    outline: np.ndarray | None = None,
+) -> Markup:
+    """A map of codes: one path of round dots for each colour, names at the medians where the values are classes, and the outline
+    (P, 2) of the chart, which is then wholly in view.
+    """
     size, edge = 460.0, 18.0
     low, high = np.quantile(xy, 0.002, axis=0), np.quantile(xy, 0.998, axis=0)
+    if outline is not None:
+        low, high = np.minimum(low, outline.min(axis=0)), np.maximum(high, outline.max(axis=0))
     span = float(max((high - low).max(), 1e-9))
-    middle = (low + high) / 2
-    places = np.clip((xy - middle) / span, -0.5, 0.5) * (size - 2 * edge) + size / 2
-    places[:, 1] = size - places[:, 1]
+    middle, reach = (low + high) / 2, (high - low) / span / 2 if outline is not None else np.array([0.5, 0.5])
+    height = max(2 * float(reach[1]) * (size - 2 * edge) + 2 * edge, size / 2)
+    shrink, centre = (size - 2 * edge) * np.array([1, -1]), np.array([size, height]) / 2
+    places = np.clip((xy - middle) / span, -0.5, 0.5) * shrink + centre
     parts, text = [], []
+    if outline is not None:
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in (outline - middle) / span * shrink + centre)
+        parts.append(tag("path", d=path, class_="outline"))
     medians = [np.median(places[index == value], axis=0) for value in range(len(colours)) if (index == value).any()]
     gaps = [float(np.abs(a - b).max()) for i, a in enumerate(medians) for b in medians[:i]]
     # Names on top of each other say only that the values are not apart; the key below names them anyway.
@@ -204,9 +220,8 @@ def dots(xy: np.ndarray, colours: Sequence[str], index: np.ndarray, names: Seque
         if centres:
             x, y = np.median(rows, axis=0)
             text.append(tag("text", names[value], x=f"{x:.0f}", y=f"{y:.0f}", class_="centre", text_anchor="middle", dy="0.35em"))
-    return tag(
-        "svg", tag("title", label), *parts, *text, viewBox=f"0 0 {size:.0f} {size:.0f}", role="img", aria_label=label, class_="map"
-    )
+    box = f"0 0 {size:.0f} {height:.0f}"
+    return tag("svg", tag("title", label), *parts, *text, viewBox=box, role="img", aria_label=label, class_="map")
 
 
 def bars(values: np.ndarray, names: Sequence[str], colour: str, ylabel: str, label: str, threshold: float | None) -> Markup:

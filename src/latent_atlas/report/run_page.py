@@ -149,10 +149,11 @@ def space_map(run: Run, data: DataSet) -> Markup:
         return section("Map of the space", tag("p", f"{run.label} does not encode: there are no codes to draw."), id_="map")
     pick = np.unique(np.linspace(0, len(codes) - 1, min(DOTS, len(codes))).round().astype(int))
     if "xy" in run.latents and len(run.latents["xy"]) == len(codes):
-        xy, said = run.latents["xy"][pick], "in its own chart"
+        xy, outline = run.latents["xy"][pick], run.latents.get("outline")
+        said = str((run.evaluation or {}).get("chart") or "in the chart of their space")
     else:
         flat, held = findings.plane(codes)
-        xy = flat[pick]
+        xy, outline = flat[pick], None
         said = f"on the plane of largest variance, which holds {held:.0%} of it" if codes.shape[1] > 2 else "as they are"
     colourings = colours_of(run, data, pick)
     inputs, panels = [], []
@@ -166,6 +167,7 @@ def space_map(run: Run, data: DataSet) -> Markup:
             names,
             f"Codes of {len(pick)} held-out items of {run.name}, by {name}",
             not ordered and len(names) > 1,
+            outline,
         )
         panels.append(tag("div", drawn, key_of(names, colours, ordered), class_="panel"))
     shown = tag("div", *(inputs if len(colourings) > 1 else []), *panels, class_="tabs")

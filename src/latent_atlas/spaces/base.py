@@ -52,6 +52,13 @@ class LatentSpace(nn.Module, ABC):
     def chart(self, z: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
         """Draws points on a plane: xy (B, 2) and the outline of the chart (P, 2), seen from the anchor ``at`` (*shape)."""
 
+    def orient(self, codes: Tensor) -> None:
+        """Turns the chart so that it shows coordinates ``codes`` (B, d) best."""
+
+    def drawn(self, codes: Tensor) -> str:
+        """How the chart shows ``codes`` (B, d), in words that follow "codes"."""
+        return "in the chart of their space"
+
     @abstractmethod
     def lift(self, xy: Tensor, at: Tensor) -> Tensor:
         """The points (B, *shape) that the chart at ``at`` draws at xy (B, 2)."""

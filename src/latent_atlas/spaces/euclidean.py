@@ -74,6 +74,13 @@ class Euclidean(LatentSpace):
         self.axes.zero_()
         self.axes[: len(directions)] = (directions * signs).to(self.axes)
 
+    def drawn(self, codes: Tensor) -> str:
+        if self.dimensions <= 2:
+            return "as they are"
+        centred = (codes - codes.mean(0)).double()
+        held = float((centred @ self.axes.to(centred).T).square().sum() / centred.square().sum().clamp(min=1e-30))
+        return f"on the plane of largest variance, which holds {held:.0%} of it"
+
     def chart(self, z: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
         at = at.to(self.axes).reshape(-1)
         angle = torch.linspace(0, 2 * math.pi, 65, device=self.axes.device)

@@ -1,0 +1,150 @@
+"""Has the code kept the shape of the data? Loops, tears and trees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_atlas.metrics.result import Measured, NotApplicable
+
+NEIGHBOURS = 6  # of an item among the angles of a torus
+
+
+def loops(codes: Tensor, limit: int = 300, growth: float = 2.0, share: float = 0.1) -> Measured:
+    """How many holes of dimension 1 the codes have: long bars of H1 in Vietoris-Rips persistence (Edelsbrunner et al. 2002).
+
+    A bar is born at the distance that closes a loop and dies at that which fills it. It is long if death ≥ ``growth`` · birth, a
+    ratio that loops of noise do not reach (Bobrowski & Skraba 2023), and death - birth ≥ ``share`` of the cloud's diameter. A
+    circle has one, a torus two, a figure of eight two; blobs, discs and spheres none. The parts give the longest lifetimes as
+    shares of the diameter, and ``ratio``, the longest over the second.
+
+    Args:
+        codes: (N, d).
+        limit: points that stand for all: each the farthest from those before it.
+        growth: the least death over birth of a long bar.
+        share: its least lifetime, of the diameter.
+
+    Raises:
+        NotApplicable: fewer than 20 distinct codes.
+    """
+    from ripser import ripser
+
+    points = farthest(codes, limit)
+    if len(points) < 20:
+        raise NotApplicable(f"{len(points)} different codes are too few for a loop")
+    birth, death = ripser(points, maxdim=1)["dgms"][1].T if len(points) else np.empty((2, 0))
+    diameter = float(np.linalg.norm(points[:, None] - points[None], axis=2).max())
+    lifetimes = np.sort((death - birth) / diameter)[::-1]
+    value = int(((death >= growth * birth) & (death - birth >= share * diameter)).sum())
+    first, second = (float(lifetimes[k]) if len(lifetimes) > k else 0.0 for k in (0, 1))
+    parts = {"lifetimes": [round(float(life), 4) for life in lifetimes[:4]], "ratio": first / second if second > 0 else None}
+    return Measured(float(value), provenance={"n": len(points), "growth": growth, "share": share}, parts=parts)
+
+
+def farthest(codes: Tensor, limit: int) -> np.ndarray:
+    """At most ``limit`` distinct points (n, d) in float64: the farthest from the mean, then each the farthest from those taken."""
+    rows = np.nan_to_num(codes.double().flatten(1).numpy())
+    far = np.linalg.norm(rows - rows.mean(0), axis=1)
+    reach, taken = 1e-6 * float(far.max(initial=0.0)), []
+    place, gap = int(far.argmax()), np.full(len(rows), np.inf)
+    while len(taken) < limit and gap[place] > reach:
+        taken.append(place)
+        gap = np.minimum(gap, np.linalg.norm(rows - rows[place], axis=1))
+        place = int(gap.argmax())
+    found: np.ndarray = rows[taken]
+    return found
+
+
+def tear(
+    codes: Tensor, factors: Tensor, factor_names: Sequence[str], factor_sizes: Sequence[int], space: Any, prefix: str = "angle"
+) -> Measured:
+    """Does the code tear a circle open? The greatest speed of the code over angles, by the median speed.
+
+    A speed is the space's own distance between the codes of two neighbouring items over the difference of their angles: neighbours
+    around the circle for one factor, the 6 nearest on the flat torus for several. A space of the data's shape can hold it at about
+    equal speed: 1 is best. Where a line must hold a circle, some pair of neighbours lies at its two ends, and the value is near
+    the number of items.
+
+    Args:
+        codes: (N, d) coordinates.
+        factors: (N, K).
+        factor_names: K names, all of which begin with ``prefix``.
+        factor_sizes: K numbers of steps in a full turn; 0 for radians.
+        space: with ``from_coordinates`` and ``distance``.
+        prefix: what tells a factor whose last value is the neighbour of its first.
+
+    Raises:
+        NotApplicable: a factor that is no angle, or fewer than 10 different angles.
+    """
+    if not factor_names or not all(name.startswith(prefix) for name in factor_names):
+        raise NotApplicable(f"needs factors that are angles and no others: their names begin with {prefix!r}")
+    turn = torch.tensor([2 * math.pi / size if size else 1.0 for size in factor_sizes], dtype=torch.float64)
+    angles = torch.remainder(factors.double() * turn, 2 * math.pi)
+    if len(torch.unique(angles, dim=0)) < 10:
+        raise NotApplicable("there are fewer than 10 different angles")
+    a, b = around(angles[:, 0]) if angles.shape[1] == 1 else nearest(angles)
+    apart = torch.linalg.vector_norm(torch.remainder(angles[a] - angles[b] + math.pi, 2 * math.pi) - math.pi, dim=1)
+    a, b, apart = a[apart > 0], b[apart > 0], apart[apart > 0]
+    z = space.from_coordinates(codes.float())
+    speeds = space.distance(z[a], z[b]).double() / apart
+    median = float(speeds.median())
+    if median <= 0:
+        raise NotApplicable("neighbouring items have the same code")
+    worst = int(speeds.argmax())
+    parts = {"at": [round(float(angle), 4) for angle in angles[a[worst]]], "median_speed": median}
+    return Measured(float(speeds[worst]) / median, ceiling=1.0, provenance={"n": len(codes), "pairs": len(a)}, parts=parts)
+
+
+def around(angles: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs of neighbours around the circle, the last and the first among them."""
+    order = torch.argsort(angles, stable=True)
+    return order, order.roll(-1)
+
+
+def nearest(angles: Tensor) -> tuple[Tensor, Tensor]:
+    """Each item (N, K) with its nearest others on the flat torus."""
+    lifted = torch.cat((angles.cos(), angles.sin()), 1)  # the chord grows with the arc
+    near = torch.cdist(lifted, lifted).topk(min(NEIGHBOURS + 1, len(angles)), largest=False).indices[:, 1:]
+    return torch.arange(len(angles)).repeat_interleave(near.shape[1]), near.reshape(-1)
+
+
+def tree_correlation(codes: Tensor, factors: Tensor, factor_names: Sequence[str], space: Any, limit: int = 500) -> Measured:
+    """Spearman's correlation of the space's distance between codes with the number of edges between their nodes in a binary tree.
+
+    Args:
+        codes: (N, d) coordinates.
+        factors: (N, K), of which ``node`` numbers the nodes as in a heap from 0.
+        factor_names: K names.
+        space: with ``from_coordinates`` and ``distance``.
+        limit: the most items, all pairs of which count.
+
+    Raises:
+        NotApplicable: no factor ``node``, or fewer than 3 items.
+    """
+    from scipy.stats import spearmanr
+
+    if "node" not in factor_names or len(codes) < 3:
+        raise NotApplicable("needs 3 items with a factor named node")
+    node = factors[:limit, list(factor_names).index("node")].long().numpy() + 1  # from 1 on, half of a number is its parent
+    first, second = np.triu_indices(len(node), 1)
+    z = space.from_coordinates(codes[:limit].float())
+    distance = space.distance(z[first], z[second]).double().numpy()
+    found = float(spearmanr(distance, edges(node[first], node[second])).statistic)
+    if not math.isfinite(found):
+        raise NotApplicable("all codes, or all nodes, are equally far from each other")
+    return Measured(found, floor=0.0, ceiling=1.0, provenance={"n": len(node)})
+
+
+def edges(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The number of edges between nodes of a binary heap that counts from 1."""
+    a, b, steps = a.copy(), b.copy(), np.zeros(len(a), np.int64)
+    while (a != b).any():
+        steps += a != b
+        lower = a > b
+        a, b = np.where(lower, a // 2, a), np.where(~lower & (a != b), b // 2, b)
+    return steps
