@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from latent_atlas.data.datamodule import DataModule
-from latent_atlas.evaluation.encoded import Encoded, PosteriorArrays, divergence, joined
+from latent_atlas.evaluation.encoded import Encoded, PosteriorArrays, divergence, joined, variances
 from latent_atlas.evaluation.extractors import FeatureSet
 from latent_atlas.evaluation.kept import KEPT, Kept
 from latent_atlas.evaluation.rows import evaluation_rows
@@ -50,6 +50,7 @@ VOCABULARY = {
     "noisy_codes": "sigma -> (N', d) codes of the first N' items, at most 2,000, under Gaussian noise of that standard deviation",
     "x_train": "(N, *shape) training items, as many as there are of x where there are",
     "codes_train": "(N, d) their codes",
+    "variances_train": "(N, d) variances of their posteriors, where these are diagonal normal",
     "recon_train": "(N', *shape) reconstructions of the first N' of them, at most 2,000",
     "factors_train": "(N, K) their factors",
     "labels_train": "(N,) their classes",
@@ -180,11 +181,11 @@ class Arrays:
         parts = []
         for rows in self.blocks(len(x)):
             q: Posterior = encode(x[rows].to(self.device), self.condition(rows, batch))
-            parts.append((q.mode, q.sample(noise), *divergence(q, self.model, noise), getattr(q, "indices", None)))
-        mode, draw, kl, each, indices = (joined([part[k] for part in parts]) for k in range(5))
+            parts.append((q.mode, q.sample(noise), *divergence(q, self.model, noise), getattr(q, "indices", None), variances(q)))
+        mode, draw, kl, each, indices, spread = (joined([part[k] for part in parts]) for k in range(6))
         assert mode is not None
         assert draw is not None
-        return Encoded(mode, draw, PosteriorArrays(kl, None if each is None else each.double().mean(0)), indices)
+        return Encoded(mode, draw, PosteriorArrays(kl, None if each is None else each.double().mean(0)), indices, spread)
 
     def _codes(self) -> Tensor:
         return self._coordinates(self.get("encoded"))
@@ -285,18 +286,19 @@ class Arrays:
     def _codes_train(self) -> Tensor:
         return self._coordinates(self.get("encoded_train"))
 
+    def _variances_train(self) -> Tensor:
+        if (found := self.get("encoded_train").variances) is None:
+            raise NotApplicable("the posteriors are no diagonal normal distributions")
+        return found
+
     def _recon_train(self) -> Tensor:
         return self._decoded(self.get("encoded_train").mode[:DECODED], self.get("batch_train"))
 
     def _factors_train(self) -> Tensor:
-        self.get("factors")
-        found: Tensor = self.get("batch_train")[str(self.data.spec.first("factors"))]
-        return found
+        return self._field("factors", "needs factors", train=True)
 
     def _labels_train(self) -> Tensor:
-        self.get("labels")
-        found: Tensor = self.get("batch_train")[str(self.data.spec.first("class"))]
-        return found
+        return self._field("class", "needs labels", train=True)
 
     def _factor_sizes(self) -> tuple[int, ...]:
         self.get("factors")
@@ -339,11 +341,10 @@ class Arrays:
     def _labels(self) -> Tensor:
         return self._field("class", "needs labels")
 
-    def _field(self, kind: str, reason: str) -> Tensor:
-        name = self.data.spec.first(kind)
-        if name is None:
+    def _field(self, kind: str, reason: str, train: bool = False) -> Tensor:
+        if (name := self.data.spec.first(kind)) is None:
             raise NotApplicable(reason)
-        return self.batch[name]
+        return self.get("batch_train")[name] if train else self.batch[name]
 
     def _samples(self) -> Tensor:
         sample, noise = self.need("sample"), self.noise(2)

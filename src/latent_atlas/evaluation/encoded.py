@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from latent_atlas.models.base import LatentModel
-from latent_atlas.models.posteriors import Posterior
+from latent_atlas.models.posteriors import DiagonalNormal, Posterior
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,24 @@ class PosteriorArrays:
 
 @dataclass(frozen=True)
 class Encoded:
-    """One pass of the encoder: modes and draws (N, *latent shape), their KL, codebook entries."""
+    """One pass of the encoder: modes and draws (N, *latent shape), their KL, codebook entries, variances."""
 
     mode: Tensor
     draw: Tensor
     posterior: PosteriorArrays
     indices: Tensor | None
+    variances: Tensor | None = None  # (N, d) of diagonal normal posteriors on a flat space
 
 
 def divergence(q: Posterior, model: LatentModel, noise: Generator) -> tuple[Tensor | None, Tensor | None]:
     """KL to the prior per item (B,) and per dimension (B, d), ``None`` where the posterior has none."""
     kl = q.kl(model.space, noise) if hasattr(q, "kl") else None
     return kl, q.kl_per_dimension() if hasattr(q, "kl_per_dimension") else None
+
+
+def variances(q: Posterior) -> Tensor | None:
+    """The variances of each coordinate (B, d), ``None`` where the posterior is no diagonal normal."""
+    return q.scale.square().flatten(1) if isinstance(q, DiagonalNormal) else None
 
 
 def joined(parts: list[Tensor | None]) -> Tensor | None:

@@ -31,6 +31,8 @@ from latent_atlas.evaluation.table import description, page
 from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.evaluation.verdict import headline, traversal_order, verdict
 from latent_atlas.loading import load_folder
+from latent_atlas.metrics.result import NotApplicable
+from latent_atlas.operations import samplers
 from latent_atlas.training import tracking
 
 Section = Mapping[str, Any]
@@ -107,7 +109,7 @@ def _evaluate(
         np.savez(fresh / "latents.npz", **latents(arrays, codes, kl), **drawn)  # type: ignore[arg-type]
         if module.spec.x.kind == "image":
             drawn = pictures.draw(model.cpu(), module.witnesses(), codes, order, arrays.seed)
-            pictures.save(drawn | copies(found, arrays), fresh)
+            pictures.save(drawn | copies(found, arrays) | refitted(arrays), fresh)
     write_json(dict(sorted(ok.items())), scores)
     # Wall times are no part of a result that repeats; where sampling is iterative, it is most of them.
     seconds = {"evaluate": time.perf_counter() - start} | ({"sampling": s} if (s := arrays.sampling_seconds) is not None else {})
@@ -177,6 +179,19 @@ def copies(found: Mapping[str, Score], arrays: Arrays) -> dict[str, pictures.Pic
     samples = arrays.get("samples")[[sample for sample, _, _ in pairs]]
     items = arrays.data.take(arrays.get("rows_train")[[item for _, item, _ in pairs]])[arrays.data.spec.observation]
     return {"memorisation_samples": pictures.pixels(samples), "memorisation_train": pictures.pixels(items)}
+
+
+def refitted(arrays: Arrays) -> dict[str, pictures.Picture]:
+    """The first draws of a mixture fitted to training codes, beside those of the prior, where the model decodes them."""
+    codes = had(arrays, "codes_train")
+    if codes is None or "decode" not in arrays.model.verbs() or arrays.model.conditions:
+        return {}
+    try:
+        mixture = samplers.fit("mixture", codes, arrays.seed)
+    except NotApplicable:
+        return {}
+    drawn = samplers.decoded(arrays.model, mixture, pictures.WITNESSES, torch.Generator().manual_seed(arrays.seed))
+    return {"samples_mixture": pictures.pixels(drawn)}
 
 
 def latents(arrays: Arrays, codes: Tensor | None, kl: Tensor | None) -> dict[str, np.ndarray]:

@@ -100,7 +100,7 @@ def save(found: dict[str, Picture], folder: Path) -> list[Path]:
     np.savez_compressed(folder / "pictures.npz", **found)  # type: ignore[arg-type]
     sheets = {
         "reconstructions": [found["witnesses"], found["reconstructions"]] if "reconstructions" in found else [],
-        "samples": [found["samples"]] if "samples" in found else [],
+        "samples": [found[name] for name in ("samples", "samples_mixture") if name in found],
         "traversals": list(found.get("traversals", [])),
         "interpolations": list(found.get("interpolations", [])),
         "memorisation": [found[f"memorisation_{row}"] for row in ("samples", "train") if f"memorisation_{row}" in found],

@@ -27,7 +27,7 @@ from latent_atlas.models.likelihoods import Bernoulli, Gaussian
 OF_THE_MODEL = frozenset({
     "recon", "codes", "posterior", "posterior_log_density", "indices", "codebook_size", "samples", "features_recon",
     "features_samples", "probabilities_samples", "log_prob", "log_weights", "draws", "prior", "noisy_codes",
-    "codes_train", "recon_train", "encode", "decode", "space",
+    "codes_train", "variances_train", "recon_train", "encode", "decode", "space",
 })  # fmt: skip
 TITLES = {
     "random_encoder": "random encoder",

@@ -35,6 +35,10 @@ USES = (
 )
 
 
+# Fréchet distances of what is not drawn from the model's own prior.
+NOT_ITS_OWN = tuple(f"fid_{what}_" for what in ("recon", "gaussian", "mixture", "knn", "flow", "riemannian"))
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One model with its seeds: what is ranked."""
@@ -174,7 +178,7 @@ def headline_key(runs: Sequence[Run], use: Use) -> str | None:
     for prefix in use.prefixes:
         for run in runs:
             for key, entry in run.scores.items():
-                if key.startswith(prefix) and not key.startswith("fid_recon") and ok(entry):
+                if key.startswith(prefix) and not key.startswith(NOT_ITS_OWN) and ok(entry):
                     return key
     return None
 

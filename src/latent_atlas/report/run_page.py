@@ -139,7 +139,13 @@ def draws(run: Run, data: DataSet, factor: int) -> Markup:
         class_="strip",
         tabindex=0,
     )
-    return section("What it makes", strip, id_="makes", lead="The first eight draws from its prior, none picked.")
+    lead = "The first eight draws from its prior, none picked."
+    again = run.pictures.get("samples_mixture")
+    if again is None or not pictures.drawable(again):
+        return section("What it makes", strip, id_="makes", lead=lead)
+    below = pictures.draw(pictures.shrunk(again[:8], factor), 80, [f"draw {i + 1} of a mixture" for i in range(8)])
+    lead += " Below, those of a mixture of ten Gaussians fitted to the codes of training items."
+    return section("What it makes", strip, tag("div", *below, class_="strip", tabindex=0), id_="makes", lead=lead)
 
 
 def space_map(run: Run, data: DataSet) -> Markup:

@@ -23,7 +23,7 @@ from latent_atlas.report.entries import (
 from latent_atlas.report.inputs import DataSet, Run
 from latent_atlas.report.markup import Markup, fold, join, listing, section, tag
 from latent_atlas.report.numerals import ARROWS, numeral, origin, sentence, spread, term
-from latent_atlas.report.ranking import USES, Candidate, Group, differing, groups, headline_key, plain
+from latent_atlas.report.ranking import NOT_ITS_OWN, USES, Candidate, Group, differing, groups, headline_key, plain
 
 KINDS = {
     "reconstruction": "how much of an item survives",
@@ -75,7 +75,8 @@ def order_of(key: str) -> tuple[int, str]:
     """Headline scores before the others, so that tables are sorted by what people ask first."""
     prefixes = [prefix for use in USES for prefix in use.prefixes]
     return next(
-        (place for place, prefix in enumerate(prefixes) if key.startswith(prefix) and "recon" not in key), len(prefixes)
+        (place for place, prefix in enumerate(prefixes) if key.startswith(prefix) and not key.startswith(NOT_ITS_OWN)),
+        len(prefixes),
     ), key
 
 
