@@ -47,7 +47,8 @@ class Case:
         return configuration(self.name)
 
     def spec(self, n: int = N) -> DataSpec:
-        return DataSpec("drawn", "x", {"x": OBSERVATIONS[self.kind], **EXTRAS}, {"train": n, "val": n, "test": n})
+        fields = {"x": OBSERVATIONS[self.kind], "pair": OBSERVATIONS[self.kind], **EXTRAS}
+        return DataSpec("drawn", "x", fields, {"train": n, "val": n, "test": n})
 
     def model(self, seed: int = 0, n: int = N) -> LatentModel:
         torch.manual_seed(seed)

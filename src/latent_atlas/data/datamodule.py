@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latent_atlas.data.packing import unpack
+from latent_atlas.data.pairs import Pairs
 from latent_atlas.data.reader import DataError
 from latent_atlas.data.spec import SPLITS, DataSpec
 from latent_atlas.data.store import load_arrays, read_card
 
 Batch = dict[str, Tensor]
 Rows = NDArray[np.int64]
+PAIR = "pair"  # the field of an item's partner
 
 
 class DataModule:
@@ -29,9 +32,11 @@ class DataModule:
     Args:
         folder: a data directory.
         resident: read the arrays into memory (faster) or map them.
+        pairs: ``{"differing": k}`` draws a partner for each item of a batch of ``train_batch`` and ``batches``, the field ``pair``:
+            an item of the same split that differs in k factors, in training a pure function of (seed, t) too. ``None`` draws none.
     """
 
-    def __init__(self, folder: Path | str, resident: bool = True) -> None:
+    def __init__(self, folder: Path | str, resident: bool = True, pairs: Mapping[str, int] | None = None) -> None:
         self.folder = Path(folder)
         self.card: dict[str, Any] = read_card(self.folder)
         self.spec = DataSpec.from_dict(self.card["spec"])
@@ -39,6 +44,10 @@ class DataModule:
         self._split = np.load(self.folder / "split.npy")
         self._rows = {name: np.flatnonzero(self._split == code) for code, name in enumerate(SPLITS)}
         self._order: tuple[tuple[int, int], Rows] | None = None
+        self._pairs: Pairs | None = None
+        if pairs:
+            self._pairs = Pairs(self._crossed(), self._split, **pairs)
+            self.spec = replace(self.spec, fields={**self.spec.fields, PAIR: self.spec.x})
 
     def __len__(self) -> int:
         return len(self._split)
@@ -52,7 +61,14 @@ class DataModule:
     def take(self, indices: Sequence[int] | NDArray[Any] | Tensor) -> Batch:
         """The batch of these items, in this order."""
         rows = np.asarray(indices, np.int64)
-        return {name: self._tensor(name, rows) for name in self.spec.fields} | {"index": torch.from_numpy(rows.copy())}
+        return {name: self._tensor(name, rows) for name in self.arrays} | {"index": torch.from_numpy(rows.copy())}
+
+    def _paired(self, rows: Rows, *seeds: int) -> Batch:
+        """The batch of these items, with partners where they are asked for; ``seeds`` are of the draw and do not end in 0."""
+        batch = self.take(rows)
+        if self._pairs is not None:
+            batch[PAIR] = self._tensor(self.spec.observation, self._pairs.partners(rows, np.random.default_rng(seeds)))
+        return batch
 
     def _tensor(self, name: str, rows: Rows) -> Tensor:
         entry, dtype = self.card["storage"][name], getattr(torch, self.spec.fields[name].dtype)
@@ -70,7 +86,7 @@ class DataModule:
         rows = self._rows["train"]
         per_pass = max(1, len(rows) // batch_size)
         block = (step % per_pass) * batch_size
-        return self.take(self._permuted(seed, step // per_pass)[block : block + batch_size])
+        return self._paired(self._permuted(seed, step // per_pass)[block : block + batch_size], seed, step, 1)
 
     def train_batches(self, start: int, stop: int, seed: int, batch_size: int) -> Iterator[Batch]:
         """Batches ``start`` to ``stop - 1`` of a training run."""
@@ -86,7 +102,7 @@ class DataModule:
         """A split in item order with its tail, at most ``limit`` items."""
         rows = self.rows(split)[:limit]
         for start in range(0, len(rows), batch_size):
-            yield self.take(rows[start : start + batch_size])
+            yield self._paired(rows[start : start + batch_size], start, 2)
 
     def witnesses(self, n: int = 8) -> Batch:
         """n held-out items fixed by the data set's content, the same for every model; fewer where there are fewer."""
@@ -94,7 +110,11 @@ class DataModule:
 
     def at(self, factors: Sequence[Sequence[int]] | NDArray[Any] | Tensor) -> Batch:
         """The items with these factors (B, K), of a set that holds every combination once, in order; else raises ``DataError``."""
+        return self.take(np.ravel_multi_index(tuple(np.asarray(factors, np.int64).T), self._crossed()))
+
+    def _crossed(self) -> tuple[int, ...]:
+        """The sizes of the factors of a set that holds every combination of them once, in order; else raises ``DataError``."""
         known = self.card["factors"]
         if known is None or not all(known["sizes"]) or int(np.prod(known["sizes"])) != len(self):
             raise DataError(f"{self.card['name']}: it does not hold every combination of its factors, so it has no item for each")
-        return self.take(np.ravel_multi_index(tuple(np.asarray(factors, np.int64).T), known["sizes"]))
+        return tuple(known["sizes"])

@@ -107,6 +107,8 @@ def sections(root: Path, config: Section, tier: str = "sweep", sources: Sources 
         "code": code("train", model),
         "versions": {name: version(name) for name in VERSIONS},
     }
+    if "pair" in model.get("requires", {}).get("fields", []) and data.get("pairs"):
+        train["pairs"] = data["pairs"]  # how partners are drawn is part of what is trained
     extractor = evaluation.get("extractor", {})
     evaluate = {
         "run": config["run"],

@@ -73,7 +73,7 @@ def train(
     trainer, run = section["trainer"], section["run"]
     check(trainer)
     torch.set_num_threads(int(trainer["threads"]))
-    datamodule = DataModule(data, resident=bool(trainer.get("resident", True)))
+    datamodule = DataModule(data, resident=bool(trainer.get("resident", True)), pairs=section.get("pairs"))
     first = needs if section["model"].get("requires", {}).get("first_stage") else None
     mark = fingerprint(section, datamodule.card["content_hash"], _sha256(first / "model.pt") if first else None)
     with Scratch(run, mark) as scratch:
