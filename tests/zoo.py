@@ -137,6 +137,9 @@ CONF: dict[str, dict[str, Any]] = {
     ),
     "second_stage": conf("second_stage", {"_target_": "zoo.SecondStage", "optimizer": adam(1e-2)}, first_stage=True),
     "small_vae": conf("small_vae", small_vae()),
+    "batch_normed": conf("batch_normed", small_vae(posterior=partial("latent_atlas.models.remedies.BatchNormHead")), ["image"]),
+    "floored": conf("floored", small_vae(posterior=partial("latent_atlas.models.remedies.FloorHead")), ["image"]),
+    "aggressive": conf("aggressive", small_vae(encoder_updates=3), ["image"]),
     "token_model": conf("token_model", small_vae(), ["tokens"]),
     "count_model": conf("count_model", small_vae(), ["counts"]),
 }
