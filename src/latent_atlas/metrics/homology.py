@@ -63,7 +63,7 @@ def persistence(points: Tensor, limit: int = 400, directions: int = 30, seed: in
     Raises:
         NotApplicable: fewer than 20 distinct points, or some are not finite.
     """
-    from ripser import ripser  # type: ignore[import-untyped]
+    from ripser import ripser
 
     rows = torch.from_numpy(np.random.default_rng(seed).permutation(len(points))[:limit])
     kept = leading(points[rows], directions)

@@ -144,7 +144,7 @@ class Flow(Sampler):
     def __init__(
         self, codes: Tensor, seed: int = 0, steps: int = 500, transforms: int = 3, hidden: int = 64, bins: int = 8
     ) -> None:
-        from zuko.flows import NSF  # type: ignore[import-untyped]
+        from zuko.flows import NSF
 
         self.mean, self.scale = codes.mean(0), codes.std(0).clamp(min=RIDGE**0.5 * spread(codes))
         rows = ((codes - self.mean) / self.scale).float()
