@@ -67,20 +67,40 @@ def test_every_parameter_takes_part(sparsity):
     assert all(parameter.grad.any() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("sparsity", ["topk", "l1"])
-@pytest.mark.parametrize("revival", [0.0, 1.0])
-def test_dead_units_come_back_by_the_rule_and_only_by_it(sparsity, revival):
-    model = killed(build(sparsity, weight=0.0, patience=5, revival=revival), [4, 7])
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    seen = []
-    for _ in range(100):
-        optimizer.zero_grad()
-        found = model.loss(batch(), "model")
-        found.total.backward()
-        optimizer.step()
-        seen.append((model.encode(batch()["x"]).mode[:, [4, 7]] > 0).any(0))
-    assert bool(torch.stack(seen).any(0).all()) == bool(revival)
-    assert bool((model.idle[[4, 7]] >= 5).all()) != bool(revival)
+@pytest.mark.parametrize("sparsity", KINDS)
+def test_a_dead_unit_fires_on_the_item_where_it_lacked_least(sparsity):
+    model, x = killed(build(sparsity, patience=3), [4, 7]), batch()["x"]
+    raw = model.encoder(x)
+    for _ in range(3):
+        before = model.encode(x).mode
+        found = model.loss({"x": x}, "model")
+    threshold = raw.topk(3).values[:, -1:].relu() if sparsity == "topk" else torch.zeros(len(x), 1)
+    least = (threshold - raw).argmin(0)
+    active = model.encode(x).mode > (0.5 if sparsity == "kl" else 0.0)
+    assert found.parts["dead"].item() >= 2 / 12
+    for unit in (4, 7):
+        assert not (before[:, unit] > (0.5 if sparsity == "kl" else 0.0)).any()
+        above = (raw + model.offset - threshold)[:, unit]
+        assert above.argmax() == least[unit]
+        assert above.max().item() == pytest.approx(model.MARGIN, abs=1e-5)
+    assert active[:, [4, 7]].any()
+    assert active[:, [4, 7]].sum() <= 2
+    assert (model.offset[model.idle == 0] == 0).all()
+    model.loss({"x": x}, "model")
+    assert (model.idle[[4, 7]] == 0).any()
+
+
+def test_revived_units_stay_in_use_and_without_patience_they_stay_dead():
+    alive = {}
+    for patience in (0, 5):
+        model = killed(build(patience=patience), [4, 7])
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        for _ in range(80):
+            optimizer.zero_grad()
+            model.loss(batch(), "model").total.backward()
+            optimizer.step()
+        alive[patience] = int((model.encode(batch()["x"]).mode[:, [4, 7]] > 0).any(0).sum())
+    assert alive == {0: 0, 5: 2}
 
 
 def test_only_training_counts_idle_batches():

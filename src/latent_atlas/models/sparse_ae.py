@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from latent_atlas.models.ae import AE
@@ -31,27 +29,28 @@ def rate_kl(rate: Tensor, target: float) -> Tensor:
 
 
 class SparseAE(AE):
-    """-log p(x | z) + weight · S(z) + revival · R, z = a(encoder(x)) with more units than the data have directions.
+    """-log p(x | z) + weight · S(z), z = a(encoder(x) + offset), with more units than the data have directions.
 
     ``topk``: a keeps the k largest pre-activations, S = 0 (Makhzani & Frey 2014, arXiv 1312.5663). ``l1``: a = ReLU, S = |z|₁.
     ``kl``: a = sigmoid, S = Σ_j KL(target || mean of z_j over the batch) (Ng 2011, CS294A).
 
     A unit is active on an item where z > 0 (``kl``: z > 1/2), and dead when it was on no item of the last ``patience`` training
-    batches. R lifts each dead unit on the item of the batch where it lacks least, Σ_j min_i max(0, threshold_i - raw_ij), with the
-    k-th largest pre-activation of item i as threshold (``l1``, ``kl``: 0), until it fires (a pre-activation loss). Parts:
-    ``active`` is the share of units active on an item, ``dead`` the share of dead units.
+    batches. Then, and each ``patience`` batches until it fires, its offset, 0 at first, is raised so that it just would on that
+    item of the batch where it lacks least: to the k-th largest pre-activation of the item (``l1``, ``kl``: to 0) and ``MARGIN``
+    more. No other unit and no weight is touched. Parts: ``active`` is the share of units active on an item, ``dead`` of dead ones.
 
     Args:
         sparsity: one of ``topk``, ``l1``, ``kl``.
         k: active units of an item at most, of ``topk``.
         target: the rate of ``kl``, in (0, 1).
         weight: of S in nats.
-        patience: batches.
-        revival: weight of R in nats per unit of pre-activation; 0 for none.
+        patience: batches; 0 leaves dead units dead, and counts none.
         more: as in ``AE``.
     """
 
+    MARGIN = 0.01
     idle: Tensor
+    offset: Tensor
 
     def __init__(
         self,
@@ -61,7 +60,6 @@ class SparseAE(AE):
         target: float = 0.05,
         weight: float = 1.0,
         patience: int = 200,
-        revival: float = 1.0,
         **more: Any,
     ) -> None:
         if sparsity not in KINDS:
@@ -70,15 +68,16 @@ class SparseAE(AE):
             raise ValueError(f"k is at least 1 and target between 0 and 1; they are {k} and {target}")
         super().__init__(*args, **more)
         self.sparsity, self.k, self.target, self.weight = sparsity, k, target, weight
-        self.patience, self.revival = patience, revival
+        self.patience = patience
         self.register_buffer("idle", torch.zeros(self.space.dimensions, dtype=torch.int64))  # batches since a unit was active
+        self.register_buffer("offset", torch.zeros(self.space.dimensions))
 
     def activate(self, raw: Tensor) -> Tensor:
         """a: pre-activations to codes, (B, d)."""
         return top(raw, self.k) if self.sparsity == "topk" else raw.sigmoid() if self.sparsity == "kl" else raw.relu()
 
     def encode(self, x: Tensor, condition: Batch | None = None) -> Point:
-        return Point(self.activate(self.encoder(x)))
+        return Point(self.activate(self.encoder(x) + self.offset))
 
     def pressure(self, z: Tensor) -> Tensor:
         """S, a scalar in nats."""
@@ -86,24 +85,25 @@ class SparseAE(AE):
             return rate_kl(z.mean(0), self.target)
         return z.sum(1).mean() if self.sparsity == "l1" else z.new_zeros(())
 
-    def lifted(self, raw: Tensor, z: Tensor) -> Tensor:
-        """R, a scalar in units of pre-activation."""
-        threshold = raw.new_zeros(len(raw), 1)
-        if self.sparsity == "topk":
-            threshold = raw.detach().topk(min(self.k, raw.shape[1]), dim=1).values[:, -1:].relu()
-        lacking = F.relu(threshold - raw).amin(0)
-        return lacking[self.idle >= self.patience].sum()
+    @torch.no_grad()
+    def revive(self, raw: Tensor, active: Tensor) -> None:
+        """Counts idle batches, and raises the offset of units that are due."""
+        self.idle.copy_(torch.where(active.any(0), 0, self.idle + 1))
+        due = (self.idle > 0) & (self.idle % self.patience == 0)
+        if due.any():
+            threshold = raw.new_zeros(len(raw), 1)
+            if self.sparsity == "topk":
+                threshold = raw.topk(min(self.k, raw.shape[1]), dim=1).values[:, -1:].relu()
+            self.offset += torch.where(due, (threshold - raw).amin(0) + self.MARGIN, 0.0)
 
     def loss(self, batch: Batch, player: str) -> Losses:
         x = self.observed(batch)
-        raw = self.encoder(x)
+        raw = self.encoder(x) + self.offset
         z = self.activate(raw)
         active = z > (0.5 if self.sparsity == "kl" else 0.0)
-        if self.training:
-            self.idle = torch.where(active.any(0), 0, self.idle + 1)
-        distortion = -self.decode(z).log_prob(x).mean()
-        named: Mapping[str, Tensor] = {"pressure": self.pressure(z), "revival": self.lifted(raw, z)}
-        dead = (self.idle >= self.patience).float().mean()
-        parts = {"distortion": distortion, **named, "active": active.float().mean(), "dead": dead}
-        total = distortion + self.weight * named["pressure"] + self.revival * named["revival"]
-        return Losses(total, {name: part.detach() for name, part in parts.items()})
+        distortion, pressure = -self.decode(z).log_prob(x).mean(), self.pressure(z)
+        if self.training and self.patience:
+            self.revive(raw, active)
+        dead = (self.idle >= max(1, self.patience)).float().mean()
+        parts = {"distortion": distortion, "pressure": pressure, "active": active.float().mean(), "dead": dead}
+        return Losses(distortion + self.weight * pressure, {name: part.detach() for name, part in parts.items()})
