@@ -12,6 +12,7 @@ from latent_atlas.metrics.collapse import (
     kl_per_dimension,
     latent_information,
     mode_coverage,
+    sparsity,
 )
 from latent_atlas.metrics.result import NotApplicable, TooFewSamples
 
@@ -111,3 +112,31 @@ def test_other_real_items_reach_nearly_all_modes_and_scale_does_not_matter():
     assert mode_coverage(*(7 * part for part in rows)).value == found.value
     with pytest.raises(TooFewSamples):
         mode_coverage(rows[0][:50], rows[1])
+
+
+def test_sparsity_is_that_of_the_known_codes():
+    one, even = torch.eye(8), torch.ones(8, 8)
+    assert sparsity(one).value == pytest.approx(1.0)
+    assert sparsity(even).value == pytest.approx(0.0)
+    # k equal entries of d: (√d − √k) / (√d − 1)
+    assert sparsity(torch.cat([torch.ones(5, 4), torch.zeros(5, 12)], 1)).value == pytest.approx((4 - 2) / (4 - 1))
+    found = sparsity(torch.cat([torch.ones(5, 4), torch.zeros(5, 12)], 1)).parts
+    assert (found["zeros"], found["dead"], found["lifetime"]) == pytest.approx((0.75, 0.75, 0.0))
+    assert sparsity(torch.cat([one, 0 * one])).value == pytest.approx(1.0)
+    assert sparsity(one).parts["lifetime"] == pytest.approx(1.0)
+
+
+def test_sparsity_knows_no_scale_and_normal_codes_are_at_the_floor():
+    z = normal(2000, 32, 0)
+    found = sparsity(z)
+    assert found.value == pytest.approx(found.floor, abs=0.005)
+    assert sparsity(7 * z).value == pytest.approx(found.value)
+    assert found.interval[0] < found.value < found.interval[1]
+    assert sparsity(normal(20, 2000, 0)).floor == pytest.approx(1 - np.sqrt(2 / np.pi), abs=0.01)
+
+
+def test_sparsity_needs_dimensions_and_codes():
+    with pytest.raises(NotApplicable, match="one dimension"):
+        sparsity(normal(10, 1, 0))
+    with pytest.raises(NotApplicable, match="all codes are 0"):
+        sparsity(torch.zeros(10, 3))

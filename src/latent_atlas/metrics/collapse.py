@@ -163,3 +163,36 @@ def mode_coverage(
     best = float((shares(cell(features_other)) >= expected / 4).double().mean()) if features_other is not None else 1.0
     parts = {"reached": int(reached.sum()), "modes": cells, "too_few": int((z < -Z95).sum()), "too_many": int((z > Z95).sum())}
     return Measured(value, interval, 1 / cells, best, {"n": n, "modes": cells}, parts)
+
+
+def sparsity(codes: Tensor, seed: int = 0) -> Measured:
+    """How few dimensions each item uses: the mean of (√d − |z|₁ / |z|₂) / (√d − 1), 0 for equal sizes, 1 for a single one.
+
+    The floor is that of standard normal codes of the same width. Parts: ``zeros`` is the share of entries that are exactly 0,
+    ``dead`` of dimensions that are so for every item, ``lifetime`` the same measure along items, the mean over other dimensions.
+
+    Args:
+        codes: (N, d).
+        seed: of the normal codes.
+
+    Raises:
+        NotApplicable: a single dimension, or no code that is not 0.
+    """
+    z, d = codes.double(), codes.shape[1]
+    dead = (z == 0).all(0)
+    if d < 2 or bool(dead.all()):
+        raise NotApplicable("one dimension is neither sparse nor dense" if d < 2 else "all codes are 0")
+    normal = torch.randn(1000, d, generator=torch.Generator().manual_seed(seed), dtype=z.dtype)
+    parts = {"zeros": float((z == 0).double().mean()), "dead": float(dead.double().mean())}
+    if len(z) > 1:
+        parts["lifetime"] = float(hoyer(z[:, ~dead].T).mean())
+    found = mean_of(hoyer(z))
+    return Measured(found.value, found.interval, float(hoyer(normal).mean()), 1.0, found.provenance, parts)
+
+
+def hoyer(rows: Tensor) -> Tensor:
+    """Hoyer's sparseness of each row (N, d), (N,); a row of zeros uses nothing and has 1."""
+    root = math.sqrt(rows.shape[1])
+    lengths = rows.square().sum(1).sqrt()
+    ratio = rows.abs().sum(1) / lengths.where(lengths > 0, 1.0)
+    return (root - ratio.where(lengths > 0, 1.0)) / (root - 1)

@@ -39,7 +39,7 @@ class AdversarialAE(AE):
         self,
         *args: Any,
         critic_hidden: Sequence[int] = (256, 256),
-        weight: float = 10.0,
+        weight: float = 3.0,
         critic_optimizer: OptimizerFactory | None = None,
         **more: Any,
     ) -> None:
