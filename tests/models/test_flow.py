@@ -6,6 +6,7 @@ import zoo
 
 from latent_atlas.building import instantiate
 from latent_atlas.data.spec import DataSpec, Field
+from latent_atlas.metrics.collapse import latent_information
 from latent_atlas.metrics.likelihood import nll
 from latent_atlas.spaces.flow import FlowPrior
 
@@ -93,6 +94,20 @@ def test_the_importance_weights_of_a_vector_are_its_density():
         # the same flow as a prior on vectors; making it one shrank the last layers, of both
         expected = prior.log_prob(x)
         assert torch.allclose(weights(model, x, 4), expected[:, None].expand(-1, 4), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["image", "vector"])
+def test_a_code_tells_its_item_from_every_other(kind):
+    """q(z_i | x_j) is 0 for any other item, so that the code of N different ones holds log N nats."""
+    field = Field("image", (1, 3, 2), size=17) if kind == "image" else Field("vector", (6,))
+    model, x = build(field), images(17) if kind == "image" else torch.randn(32, 6)
+    model.prepare([{"x": x}])
+    q = model.encode(x)
+    z = q.sample()
+    torch.testing.assert_close(q.log_prob(z.clone()), q.log_prob(z), atol=1e-3, rtol=1e-4)
+    assert q.log_prob(z.roll(1, 0)).max() == -math.inf
+    density = torch.stack([model.encode(x[j : j + 1].expand_as(x)).log_prob(z) for j in range(32)], 1)
+    assert latent_information(density.detach()).value == pytest.approx(math.log(32))
 
 
 def test_the_probabilities_of_all_discrete_items_sum_to_one():

@@ -24,6 +24,7 @@ class Dequantizer(nn.Module):
         alpha: keeps the logit off its poles.
     """
 
+    SLACK = 0.05  # of a level, or of an entry's standard deviation: what float32 may lose on the way to a code and back
     shift: Tensor
     scale: Tensor
 
@@ -48,6 +49,11 @@ class Dequantizer(nn.Module):
         if self.discrete:
             v = v.floor().clamp(0, self.size - 1) / (self.size - 1)
         return v.reshape(-1, *self.shape)
+
+    def holds(self, v: Tensor, levels: Tensor) -> Tensor:
+        """Whether v lies in the cell of these levels, within rounding, (B,)."""
+        off = v - levels if self.discrete else (v - levels) / self.scale
+        return ((off >= -self.SLACK) & (off <= self.discrete + self.SLACK)).all(1)
 
     def spread(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """The logit of images, and its log determinant (B,)."""

@@ -21,8 +21,8 @@ from latent_atlas.spaces.flow import FlowFactory, near_identity
 class Cells(Stochastic):
     """z = f(k + u), u uniform in the unit cube on an item's levels k (B, d); of continuous entries z = f(k), a point without width.
 
-    The density with respect to dz is 1 / |det ∂f/∂v| on the image of the cube, so that log p(z) - log q(z | x) is log p(v), the
-    model's own, and the rate is its negative. Whether a point lies in the cube is not asked.
+    The density with respect to dz is 1 / |det ∂f/∂v| on the image of the cube and 0 elsewhere: log p(z) - log q(z | x) of a draw is
+    log p(v), the model's own, and the rate is its negative.
     """
 
     def __init__(self, flow: Flow, levels: Tensor) -> None:
@@ -41,7 +41,12 @@ class Cells(Stochastic):
     def log_prob(self, z: Tensor) -> Tensor:
         if self.drawn is not None and z is self.drawn[0]:
             return -self.drawn[1]
-        return -self.flow.inward(self.flow.outward(z))[1]
+        v = self.flow.outward(z)
+        inside = self.flow.data.holds(v, self.levels)
+        found = z.new_full((len(z),), -math.inf)
+        if inside.any():  # zuko refuses a batch of 0
+            found[inside] = -self.flow.inward(v[inside])[1]
+        return found
 
 
 class Determined(Density):
@@ -52,8 +57,6 @@ class Determined(Density):
         values: v (B, d).
     """
 
-    SLACK = 0.05  # of a level, or of an entry's standard deviation: what float32 may lose on the way there and back
-
     def __init__(self, flow: Flow, values: Tensor) -> None:
         self.flow, self.values = flow, values
 
@@ -62,10 +65,7 @@ class Determined(Density):
         return self.flow.data.item(self.values)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        off = self.values - self.flow.data.levels(x)
-        off = off if self.flow.data.discrete else off / self.flow.data.scale
-        inside = (off >= -self.SLACK) & (off <= self.flow.data.discrete + self.SLACK)
-        return torch.where(inside.all(1), 0.0, -math.inf)
+        return torch.where(self.flow.data.holds(self.values, self.flow.data.levels(x)), 0.0, -math.inf)
 
 
 class Flow(LatentModel):
