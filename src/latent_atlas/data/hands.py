@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class Hands:
             "image": Stored(Field("image", (1, self.resolution, self.resolution), size=256), "uint8"),
             "factors": factor_field(names, list(self.sizes)),
         }
-        arrays = {"image": self.at(grid), "factors": grid}
+        arrays: dict[str, NDArray[Any]] = {"image": self.at(grid), "factors": grid}
         record = {"kind": "image", "size": None, "range": None}
         return Contents("image", fields, lambda: blocks(arrays), record, len(grid), factors=dict.fromkeys(names, turn))
 
