@@ -32,7 +32,7 @@ def loops(codes: Tensor, limit: int = 300, growth: float = 2.0, share: float = 0
     Raises:
         NotApplicable: fewer than 20 distinct codes.
     """
-    from ripser import ripser
+    from ripser import ripser  # type: ignore[import-untyped]
 
     points = farthest(codes, limit)
     if len(points) < 20:
@@ -50,8 +50,7 @@ def farthest(codes: Tensor, limit: int) -> np.ndarray:
     """At most ``limit`` distinct points (n, d) in float64: the farthest from the mean, then each the farthest from those taken."""
     rows = np.nan_to_num(codes.double().flatten(1).numpy())
     far = np.linalg.norm(rows - rows.mean(0), axis=1)
-    reach = 1e-6 * float(far.max(initial=0.0))
-    taken: list[int] = []
+    reach, taken = 1e-6 * float(far.max(initial=0.0)), list[int]()
     place, gap = int(far.argmax()), np.full(len(rows), np.inf)
     while len(taken) < limit and gap[place] > reach:
         taken.append(place)
