@@ -14,12 +14,14 @@ def main(name: str) -> None:
     from latent_atlas.building import BuildError
     from latent_atlas.data.prepare import prepare
     from latent_atlas.data.reader import DataError
+    from latent_atlas.evaluation.shape import shape_of_data
 
     plan = Path("plan/data") / f"{name}.yaml"
     if not plan.exists():
         sys.exit(f"prepare: {plan} does not exist; `python pipelines/plan.py` writes it for each data set of conf/pipeline.yaml")
     try:
-        card = prepare(yaml.safe_load(plan.read_text(encoding="utf-8"))["prepare"], Path("data") / name)
+        section = yaml.safe_load(plan.read_text(encoding="utf-8"))["prepare"]
+        card = prepare(section, Path("data") / name, describe=shape_of_data)
     except (DataError, BuildError) as error:
         sys.exit(f"prepare: {error}")
     except OSError as error:
@@ -27,6 +29,8 @@ def main(name: str) -> None:
     counts = ", ".join(f"{split} {n:,}" for split, n in card["spec"]["sizes"].items())
     aside = f"; {len(card['excluded'])} set aside, listed in card.json" if card["excluded"] else ""
     print(f"data/{name}: {counts}{aside}")
+    if shape := card.get("shape"):
+        print(f"data/{name}: {shape['advice']}")
 
 
 if __name__ == "__main__":

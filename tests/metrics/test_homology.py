@@ -46,10 +46,18 @@ def test_loops_of_known_shapes(name):
     assert loops(persistence(torch.from_numpy(make(np.random.default_rng(0))))) == expected
 
 
+def test_landmarks_of_many_points_find_a_torus_that_is_bent_in_many_directions():
+    """Pairs of small images, a dot on a circle in each."""
+    angle, (y, x) = 2 * np.pi * np.random.default_rng(0).random((2, 1200, 1, 1)), np.mgrid[:8, :8] - 3.5
+    dots = [np.exp(-((x - 2 * np.cos(a)) ** 2 + (y - 2 * np.sin(a)) ** 2) / 2).reshape(1200, -1) for a in angle]
+    assert loops(persistence(torch.from_numpy(np.concatenate(dots, 1)))) == 2
+
+
 def test_a_regular_polygon_has_the_lifetimes_of_geometry():
     """Of n points on the unit circle the sides close the loop, and the least inscribed triangle through points fills it."""
     angle = 2 * np.pi * np.arange(60) / 60
     found = persistence(torch.from_numpy(np.stack([np.cos(angle), np.sin(angle)], 1)))
+    assert pieces(found) == 1
     side = 2 * np.sin(np.pi / 60)
     assert found.births == pytest.approx([side], rel=1e-5)
     assert found.deaths == pytest.approx([np.sqrt(3)], rel=1e-5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ from latent_atlas.data.splits import Split
 from latent_atlas.data.store import write
 
 
-def prepare(section: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def prepare(
+    section: Mapping[str, Any], out: Path, describe: Callable[[Path], dict[str, Any] | None] | None = None
+) -> dict[str, Any]:
     """Writes the data directory of the plan section ``{"name", "data": conf/data/<name>.yaml, ...}`` and returns its card.
 
-    Run twice it gives the same bytes. Raises ``DataError`` with one clear line; ``out`` is then as it was.
+    ``describe`` is given the directory and returns what the card says under ``shape``; it lies on a higher floor. Run twice it
+    gives the same bytes. Raises ``DataError`` with one clear line; ``out`` is then as it was.
     """
     data, name = section["data"], section["name"]
     try:
@@ -31,4 +34,5 @@ def prepare(section: Mapping[str, Any], out: Path) -> dict[str, Any]:
         reference_size=data["reference_size"],
         title=data.get("title", name),
         about=data.get("about", ""),
+        describe=describe,
     )

@@ -149,10 +149,12 @@ def write(
     title: str = "",
     about: str = "",
     assigned: NDArray[np.uint8] | None = None,
+    describe: Callable[[Path], dict[str, Any] | None] | None = None,
 ) -> dict[str, Any]:
     """Writes the directory ``out`` and returns its card; the same contents give the same bytes.
 
-    ``assigned`` overrules the split by content (for tests of tiny sets). Raises ``DataError``; ``out`` is then as it was.
+    ``assigned`` overrules the split by content (for tests of tiny sets); ``describe`` sees the written directory and returns what
+    the card says under ``shape``. Raises ``DataError``; ``out`` is then as it was.
     """
     with replacing(out) as folder:
         files, hashes = stream(contents, folder, name)
@@ -185,6 +187,9 @@ def write(
             _dump(contents.ids, folder / "ids.json")
         _dump(card, folder / "card.json")
         contact.draw(folder, card).save(folder / "contact.png")
+        if describe is not None and (shape := describe(folder)) is not None:
+            card["shape"] = shape
+            _dump(card, folder / "card.json")
     return card
 
 

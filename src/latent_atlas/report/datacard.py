@@ -64,10 +64,29 @@ def facts(data: DataSet) -> list[tuple[str, Any]]:
             and all(isinstance(one, int | float) for one in limits)
         ):
             rows.append((f"range of {name}", f"{plain(float(limits[0]))} to {plain(float(limits[1]))}"))
+    rows += seen(card.get("shape") or {})
     if card.get("reference_size"):
         rows.append(("reference size", f"{int(card['reference_size']):,} items for Fréchet distances"))
     if card.get("content_hash"):
         rows.append(("content", tag("code", short(card["content_hash"]), title=str(card["content_hash"]))))
+    return rows
+
+
+def seen(shape: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What was seen of the data's shape before any model, and what it advises."""
+    rows: list[tuple[str, Any]] = []
+    estimates = [(name, shape[key]) for name, key in (("TwoNN", "two_nn"), ("Levina-Bickel", "levina_bickel")) if key in shape]
+    if estimates:
+        rows.append(("intrinsic dimension", ", ".join(f"{plain(float(value))} ({name})" for name, value in estimates)))
+    if "loops" in shape:
+        count = int(shape["loops"])
+        found = [plain(float(one)) for one in shape.get("h1_longest", [])[:count]]
+        lived = f", lifetimes {', '.join(found)}" if found else ""
+        noise = f"; the longest of noise {plain(float(shape['h1_noise']))}" if shape.get("h1_noise") else ""
+        rows.append(("loops", f"{count}{lived}{noise} of the cloud's radius ({shape.get('points')} items)"))
+        rows.append(("pieces", str(shape.get("pieces"))))
+    if shape.get("advice"):
+        rows.append(("shape", shape["advice"]))
     return rows
 
 
