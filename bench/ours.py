@@ -1,7 +1,8 @@
-"""``vae`` through the real training path: plan section, DataModule, Fit, Lightning's loop, progress line, history."""
+"""``vae``, or another model, through the real training path: plan section, DataModule, Fit, Lightning's loop, progress line."""
 
 from __future__ import annotations
 
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -14,14 +15,22 @@ from setting import SEED, model_conf, trainer_conf
 from latent_atlas.training import fit
 
 
-def main(folder: str, threads: str, tracked: str = "") -> None:
+def peak_memory() -> float:
+    """The most that this process has held, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def main(folder: str, threads: str, tracked: str = "", name: str = "vae") -> None:
     """``tracked`` is "tracked" to write to MLflow as a run of the pipeline does (in the workspace of the environment)."""
-    model = model_conf()
+    model = model_conf(name)
     settings = {"enabled": tracked == "tracked", "system_metrics": True, "pyfunc": False}
 
     def train(batch: int, precision: str, steps: int, out: Path) -> None:
         trainer = trainer_conf(batch, precision, steps, int(threads))
-        section: dict[str, Any] = {"run": "bench-vae", "data": "bench", "seed": SEED, "model": model, "trainer": trainer}
+        section: dict[str, Any] = {"run": f"bench-{name}", "data": "bench", "seed": SEED, "model": model, "trainer": trainer}
+        if "pair" in model["requires"]["fields"]:
+            section["pairs"] = {"differing": 1}
         fit.train(section, Path(folder), out, tracking=settings)
 
     def round_(batch: int, precision: str, warm: int, steps: int) -> Answer:
@@ -43,7 +52,7 @@ def main(folder: str, threads: str, tracked: str = "") -> None:
                 train(batch, precision, warm + steps, Path(out) / "model")
         finally:
             fit.Watch.__call__ = watch  # type: ignore[method-assign]
-        return clock.answer(batch)
+        return clock.answer(batch) | {"peak": peak_memory()}
 
     def weights(batch: int, steps: int, path: str) -> Answer:
         with tempfile.TemporaryDirectory() as out:

@@ -14,12 +14,13 @@ LEARNING_RATE = 1e-3
 SIZES = (3, 6, 10, 8, 8)  # of the factors: 11,520 images, enough for one pass in every round
 
 
-def model_conf() -> dict[str, Any]:
-    """``conf/model/vae.yaml``, composed; on 64-pixel binary images it is the published network with a Bernoulli likelihood."""
+def model_conf(name: str = "vae") -> dict[str, Any]:
+    """``conf/model/<name>.yaml``, composed; on 64-pixel binary images it is the published network with a Bernoulli likelihood."""
     from latent_atlas.planning.compose import compose, plain
 
-    conf = plain(compose(ROOT, ["data=dsprites", "model=vae"]))["model"]
-    conf["net"]["optimizer"]["lr"] = LEARNING_RATE
+    conf = plain(compose(ROOT, ["data=dsprites", f"model={name}"]))["model"]
+    if name == "vae":
+        conf["net"]["optimizer"]["lr"] = LEARNING_RATE
     return conf  # type: ignore[no-any-return]
 
 
