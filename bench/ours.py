@@ -41,6 +41,8 @@ def main(folder: str, threads: str, tracked: str = "", name: str = "vae") -> Non
             # The last step also validates and ends the run: the clock stops before that.
             last = module.step >= warm + steps
             if last:
+                if settings["enabled"]:
+                    self.job.tracker.flush()  # what a longer run writes every ten seconds belongs to the time
                 clock.mark()
             watch(self, module)
             if not last:

@@ -29,7 +29,9 @@ def trainer_conf(batch: int, precision: str, steps: int, threads: int) -> dict[s
     import yaml
 
     conf = yaml.safe_load((ROOT / "conf" / "trainer" / "cpu.yaml").read_text(encoding="utf-8"))
-    return conf | {"batch_size": batch, "precision": precision, "steps": steps, "threads": threads}
+    # Large batches are few: each round has to log rows all the same, since a pipeline's run does.
+    log_every = 5 if batch >= 256 else conf["log_every"]
+    return conf | {"batch_size": batch, "precision": precision, "steps": steps, "threads": threads, "log_every": log_every}
 
 
 def images(folder: Path) -> Path:

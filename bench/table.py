@@ -20,15 +20,28 @@ def machine() -> dict[str, Any]:
         cpuinfo = Path("/proc/cpuinfo").read_text()
         name = next((line.split(":", 1)[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), "")
     except OSError:
-        name = platform.processor()
+        name, cpuinfo = platform.processor(), ""
     return {
         "cpu": name or platform.machine(),
         "cores": os.cpu_count(),
         "capability": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": bfloat16(cpuinfo),
         "load": [round(value, 2) for value in os.getloadavg()],
         "python": platform.python_version(),
         **{package: version(package) for package in ("torch", "pytorch-lightning", "mlflow")},
     }
+
+
+def bfloat16(cpuinfo: str) -> str:
+    """What the processor has for bfloat16."""
+    flags = set(next((line for line in cpuinfo.splitlines() if line.startswith(("flags", "Features"))), "").split())
+    kinds = {
+        "amx_bf16": "AMX tiles for bfloat16",
+        "avx512_bf16": "AVX-512 with bfloat16 instructions",
+        "avx512bw": "AVX-512 without bfloat16 instructions: oneDNN converts to float32 and back",
+        "bf16": "Arm's bfloat16 instructions",
+    }
+    return next((words for flag, words in kinds.items() if flag in flags), "no bfloat16 instructions that this bench knows of")
 
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -42,6 +42,8 @@ def main() -> None:
         )
     except (DataError, EvaluationError, FeatureError, LoadError) as error:
         sys.exit(f"evaluate: {error}")
+    except OSError as error:
+        sys.exit(f"evaluate: evaluations/{run} was not written: {error}")
     print(f"{run}: {result['verdict']}")
 
 

@@ -31,6 +31,8 @@ def main() -> None:
         card = make_features(section, here / "data" / name, here / "features" / name)
     except (DataError, FeatureError) as error:
         sys.exit(f"features: {error}")
+    except OSError as error:
+        sys.exit(f"features: features/{name} was not written: {error}")
     skill = "" if card["accuracy"] is None else f", accuracy {card['accuracy']:.3f}"
     print(f"{name}: {card['name']}, {card['dimensions']} features learned from {card['trained_on']}{skill}")
 

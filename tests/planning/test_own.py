@@ -9,7 +9,7 @@ import yaml
 
 from latent_atlas.data.reader import DataError
 from latent_atlas.planning.compose import PlanError
-from latent_atlas.planning.own import choose_trainer, onboard, recommended, shortened
+from latent_atlas.planning.own import choose_trainer, learns, onboard, recommended, shortened
 from latent_atlas.planning.plan import plans
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,7 +141,20 @@ def test_a_bad_name_is_refused(root, table):
 
 def test_factors_bring_the_model_that_separates_them():
     assert recommended(ROOT, {"observation": "image", "fields": ["factors"]}) == ["pca", "ae", "vae", "beta_tc_vae"]
+    assert recommended(ROOT, {"observation": "vector", "fields": []}) == ["pca", "ae", "vae", "beta_vae"]
     assert "pca" not in recommended(ROOT, {"observation": "tokens", "fields": []})
+
+
+def test_a_model_without_an_optimizer_gets_no_steps(root, table):
+    """By what its file declares, not by its name."""
+    assert [learns(root, name) for name in ("pca", "ae", "beta_tc_vae")] == [False, True, True]
+    (root / "conf/model/pca.yaml").rename(root / "conf/model/linear.yaml")
+    own = (root / "conf/own.yaml").read_text(encoding="utf-8")
+    (root / "conf/own.yaml").write_text(own.replace("model: pca", "model: linear"), encoding="utf-8")
+    name, _ = onboard(root, str(table))
+    runs = yaml.safe_load(text_of(root))["runs"]
+    assert runs[f"{name}-linear"]["overrides"] == []
+    assert runs[f"{name}-ae"]["overrides"] == ["trainer.steps=3000"]
 
 
 def test_the_trainer_is_written_and_an_unknown_one_is_not(root):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -47,8 +48,9 @@ class Kept:
                 path.unlink(missing_ok=True)
         found = make()
         if _bytes(found) <= LARGEST:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            atomic_save(found, path)
+            with contextlib.suppress(OSError):  # a full disk: no metric fails because its arrays could not be kept
+                self.folder.mkdir(parents=True, exist_ok=True)
+                atomic_save(found, path)
         return found
 
 

@@ -32,7 +32,7 @@ def loops(codes: Tensor, limit: int = 300, growth: float = 2.0, share: float = 0
     Raises:
         NotApplicable: fewer than 20 distinct codes.
     """
-    from ripser import ripser  # type: ignore[import-untyped]
+    from ripser import ripser
 
     points = farthest(codes, limit)
     if len(points) < 20:

@@ -48,7 +48,7 @@ def onboard(root: Path, given: str, name: str = "") -> tuple[str, str]:
         write_text(conf, described(chosen, found))
     if known is None:
         write_text(path, text)
-    time = minutes(found, runs, *budget(root, pipeline["trainer"]))
+    time = minutes(root, found, runs, *budget(root, pipeline["trainer"]))
     return chosen, screen(chosen, source, found, runs, time, done)
 
 
@@ -104,25 +104,30 @@ def same(root: Path, entry: str, source: Path) -> bool:
 
 
 def recommended(root: Path, provides: Mapping[str, Any]) -> list[str]:
-    """The models that tell most about unknown data first: a linear one, one without and two with a prior on the codes."""
-    third = "beta_tc_vae" if "factors" in provides["fields"] else "beta_vae"
-    chosen = []
-    for name in ("pca", "ae", "vae", third):
-        requires = _merged(root, name).get("requires", {})
+    """The models of conf/own.yaml that suit the data."""
+    has, chosen = set(provides["fields"]), []
+    for entry in yaml.safe_load((root / "conf/own.yaml").read_text(encoding="utf-8"))["models"]:
+        requires = _merged(root, entry["model"]).get("requires", {})
         fits = not requires.get("observation") or provides["observation"] in requires["observation"]
-        if fits and set(requires.get("fields", [])) <= set(provides["fields"]):
-            chosen.append(name)
+        wanted = {*requires.get("fields", []), *entry.get("where", [])}
+        if fits and wanted <= has and not has & set(entry.get("unless", [])):
+            chosen.append(entry["model"])
     return chosen
 
 
+def learns(root: Path, model: str) -> bool:
+    """Whether a model is trained step by step: its file, or one that it inherits from, names an optimizer."""
+    return any("optimizer" in key for key in _merged(root, model)["net"])
+
+
 def _merged(root: Path, model: str) -> dict[str, Any]:
-    """The top-level keys of a conf/model file over those of the files that it inherits from."""
+    """The keys of a conf/model file, and those of its net, over those of the files that it inherits from."""
     own = yaml.safe_load((root / f"conf/model/{model}.yaml").read_text(encoding="utf-8"))
     merged: dict[str, Any] = {}
     for base in own.get("defaults", []):
         if isinstance(base, str) and base != "_self_":
             merged |= _merged(root, base)
-    return merged | own
+    return merged | own | {"net": merged.get("net", {}) | own.get("net", {})}
 
 
 def entries(root: Path, name: str, found: Inspection) -> dict[str, dict[str, Any]]:
@@ -134,7 +139,7 @@ def entries(root: Path, name: str, found: Inspection) -> dict[str, dict[str, Any
             "model": model,
             "needs": f"data/{name}",
             "tier": "own",
-            "overrides": [] if model == "pca" else overrides,
+            "overrides": overrides if learns(root, model) else [],
         }
         for model in recommended(root, found.conf["provides"])
     }
@@ -159,11 +164,11 @@ def budget(root: Path, trainer: str) -> tuple[int, int | None, int]:
     return given["steps"], given["steps"] if trainer == "smoke" else None, given["batch_size"]
 
 
-def minutes(found: Inspection, runs: Mapping[str, Any], default: int, fixed: int | None, batch: int) -> float:
+def minutes(root: Path, found: Inspection, runs: Mapping[str, Any], default: int, fixed: int | None, batch: int) -> float:
     """A rough estimate for two cores, from the number of steps and the size of an item."""
     size = prod(found.shape)
     item = size * PIXEL if found.observation == "image" else VECTOR
-    steps = sum(fixed or _steps(entry, default) for entry in runs.values() if entry["model"] != "pca")
+    steps = sum(fixed or _steps(entry, default) for entry in runs.values() if learns(root, entry["model"]))
     reading = 3 * found.n * size * 1e-8
     return (STAGE * (2 * len(runs) + 4) + steps * batch * item + reading) / 60
 
