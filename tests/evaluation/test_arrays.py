@@ -1,20 +1,30 @@
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+import yaml
 import zoo
 from drawn import write_data
 
 from latent_atlas.building import instantiate
 from latent_atlas.data.datamodule import DataModule
-from latent_atlas.evaluation.arrays import VOCABULARY, Arrays
+from latent_atlas.evaluation.arrays import Arrays
 from latent_atlas.evaluation.extractors import load_features
 from latent_atlas.evaluation.features import make_features
 from latent_atlas.evaluation.references import StandIn
 from latent_atlas.evaluation.rows import evaluation_rows
-from latent_atlas.evaluation.scoring import requirements
+from latent_atlas.evaluation.scoring import requirements, score
+from latent_atlas.evaluation.vocabulary import VOCABULARY
 from latent_atlas.metrics.result import NotApplicable
+from latent_atlas.report.ranking import differing, groups
 
 EXTRACTOR = {"name": "domain", "dimensions": 4, "steps": 5, "batch_size": 32, "seed": 0, "threads": 1}
+METRICS = {
+    file.stem: yaml.safe_load(file.read_text(encoding="utf-8"))
+    for file in sorted((Path(__file__).resolve().parents[2] / "conf/evaluation/metric").glob("*.yaml"))
+}
 OF_THE_EXTRACTOR = ("features_", "probabilities_", "extract")
 
 
@@ -153,3 +163,48 @@ def test_an_iterative_sampler_draws_fewer_items_and_its_scores_say_how_many(tmp_
         assert arrays.sampling_seconds > 0
         for name in ("mean_item", "real", "train_copy"):
             assert len(StandIn(arrays, name, 3).get("features_samples")) == 30, name
+
+
+def test_the_likelihood_is_part_of_the_key_of_all_that_is_measured_by_it(tmp_path):
+    found = []
+    for kind, family in (("vector", "gaussian"), ("binary", "bernoulli")):
+        (tmp_path / kind).mkdir()
+        here = DataModule(write_data(tmp_path / kind, kind=kind, n=60))
+        with torch.no_grad():
+            arrays = Arrays(instantiate(zoo.small_vae(), spec=here.spec).eval(), here, None, 10, 8)
+            for name in ("nll", "bits_per_dimension", "nelbo"):
+                key, entry = score(METRICS[name], arrays)
+                assert (entry["status"], entry["provenance"]["likelihood"]) == ("ok", family), name
+                found.append(SimpleNamespace(label=kind, family="vae", model="vae", data="d", scores={key: entry}))
+    # On one data set the two would stand in one column, and are not ranked together.
+    split = groups([run for run in found if "nll" in run.scores], "nll")
+    assert [[one.label for one in group.candidates] for group in split] in ([["vector"], ["binary"]], [["binary"], ["vector"]])
+    assert "likelihood differs" in differing(split[0].provenance, split[1].provenance)
+
+
+def scored(data, features, **settings):
+    """(value, key) of every metric of the quick budget, by name; few votes."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        model = instantiate(zoo.small_vae(), spec=data.spec).eval()
+        arrays = Arrays(model, data, features, 80, 64, settings.pop("seed", 0), settings)
+        found = {}
+        for name, conf in METRICS.items():
+            few = {"train": 200, "evaluation": 100} if name in ("beta_vae_score", "factor_vae_score") else {}
+            _, entry = score({**conf, "arguments": (conf.get("arguments") or {}) | few}, arrays, "quick")
+            found[name] = (entry["value"], entry["provenance"])
+    return found
+
+
+def test_a_seed_or_refits_that_move_a_number_stand_in_its_key(tmp_path):
+    here = DataModule(write_data(tmp_path, kind="image", n=400, factors=True, labels=True))
+    make_features({"name": "drawn", "extractor": EXTRACTOR}, here.folder, tmp_path / "features")
+    features = load_features(tmp_path / "features", here.spec.x)
+    first = scored(here, features)
+    for changed in ({"seed": 1}, {"refits": 3}):
+        again = scored(here, features, **changed)
+        moved = {name for name, (value, _) in first.items() if again[name][0] != value}
+        assert moved >= (
+            {"factor_vae_score", "distortion", "fid", "inception_score"} if "seed" in changed else {"sap", "factor_vae_score"}
+        )
+        assert not [name for name in moved if first[name][1] == again[name][1]], changed

@@ -52,6 +52,23 @@ def flat(found):
     return set(found)
 
 
+OF_ATLAS = {
+    "mig", "sap", "sap_continuous", "dci_disentanglement", "dci_completeness", "dci_informativeness_test", "modularity",
+    "explicitness_test", "irs", "beta_vae_score", "factor_vae_score", "mig_sup", "jemmig", "infom", "infoe", "infoc",
+}  # fmt: skip
+
+
+def bounded(found):
+    """Asserts that each score of factors stands with its interval and between its floor and its ceiling, by a named estimator."""
+    for name in OF_ATLAS:
+        assert found[f"{name}_floor"] < found[name], name
+        assert found[name] <= found[f"{name}_ceiling"] + 0.05, name
+        assert f"{name}_interval" in found, name
+    assert found["mig_bins"] == 10
+    # Skill over chance on both sides, so that trees that learned by heart are seen for what they are.
+    assert found["dci_informativeness_test"] < found["dci_informativeness_train"] + 0.01
+
+
 def score(*words):
     return subprocess.run([sys.executable, "pipelines/score.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=120)
 
@@ -110,7 +127,11 @@ def test_folders_as_a_process_and_a_poor_folder_scores_worse(tmp_path):
 
 @pytest.mark.parametrize("protocol", ["atlas", "reference"])
 def test_codes_and_factors_alone(tmp_path, protocol):
-    found = score_codes(saved(tmp_path / "c.npz", codes=CODES, factors=FACTORS), protocol, estimator="hist")
+    trees = {"atlas": None, "reference": "hist"}[protocol]
+    found = score_codes(saved(tmp_path / "c.npz", codes=CODES, factors=FACTORS), protocol, estimator=trees)
+    assert found["dci_disentanglement_estimator"] == trees or found["dci_disentanglement_estimator"] in ("lightgbm", "hist")
+    if protocol == "atlas":
+        bounded(found)
     assert flat(found) >= NAMED
     assert (found["n"], found["n_train"]) == (300, 300)
     assert ("infom" in found) == (protocol == "atlas")
@@ -144,6 +165,9 @@ def test_atlas_compares_as_many_of_both_in_any_order(tmp_path):
     assert found["n"] == 90
     assert flat(found) >= OF_FEATURES
     assert found["fid_interval"][0] < found["fid"] < found["fid_interval"][1]
+    assert found["ceiling_n"] == 60  # 120 real rows
+    assert 0 < found["fid_ceiling"] < found["fid"] + 0.5
+    assert {f"{name}_ceiling" for name in OF_FEATURES} <= set(found)
     for name in OF_FEATURES:  # the first 90 of ordered rows would be another distribution
         assert ordered[name] == pytest.approx(found[name], abs=0.25), name
 

@@ -144,7 +144,7 @@ def test_dead_dimensions_make_an_entangled_code_look_complete():
 def test_a_lucky_factor_of_pure_noise_would_be_disentangled():
     z, v = noise(1200, 4, 5), factors(1200, (3, 4, 5))
     fit, test = factors_of(v[600:])[0], factors_of(v[:600])[0]
-    found = dci.fitted(fit, test, z[600:], z[:600], "lightgbm", 1)
+    found = dci.boost(dci.tasks_of(fit, test, z[600:], z[:600]), "lightgbm", 1)
     assert found.test - found.chance == pytest.approx([0.012, -0.005, -0.007], abs=0.01)
     assert dci.disentanglement(found.importance * dci.skill(found)) == pytest.approx(1.0, abs=0.01)
     assert METRICS["dci_disentanglement"](z, v).value == 0.0

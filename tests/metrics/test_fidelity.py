@@ -100,7 +100,7 @@ def test_as_many_rows_of_both_sides_are_compared_unless_as_published():
     for f in NEIGHBOURS:
         assert f(real, samples) == f(real[:250], samples)
         assert f(real, samples).provenance["n"] == 250
-    assert coverage(real, samples, strict=True).value != coverage(real[:250], samples, strict=True).value
+    assert coverage(real, samples, all_rows=True).value != coverage(real[:250], samples, all_rows=True).value
 
 
 def test_an_outlier_raises_precision_and_hardly_density():

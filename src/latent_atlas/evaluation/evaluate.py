@@ -21,7 +21,7 @@ from latent_atlas.evaluation import arrays as arrays_module
 from latent_atlas.evaluation import encoded as encoded_module
 from latent_atlas.evaluation import extractors as extractors_module
 from latent_atlas.evaluation import pictures
-from latent_atlas.evaluation.arrays import SETTINGS, Arrays
+from latent_atlas.evaluation.arrays import Arrays
 from latent_atlas.evaluation.extractors import FeatureSet, load_features
 from latent_atlas.evaluation.findings import findings
 from latent_atlas.evaluation.kept import Kept
@@ -30,6 +30,7 @@ from latent_atlas.evaluation.scoring import Score, score
 from latent_atlas.evaluation.table import description, page
 from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.evaluation.verdict import headline, traversal_order, verdict
+from latent_atlas.evaluation.vocabulary import SETTINGS
 from latent_atlas.loading import load_folder
 from latent_atlas.metrics.result import NotApplicable
 from latent_atlas.operations import samplers

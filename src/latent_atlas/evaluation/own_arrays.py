@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -63,13 +64,23 @@ def check_out(out: Path) -> None:
         raise ScoreError(f"cannot write {out}: {'it is a folder' if out.is_dir() else f'{folder} takes no files'}")
 
 
-def attempt(compute: Callable[[], Measured], names: Mapping[str, str], reasons: dict[str, str]) -> dict[str, Any]:
+def attempt(
+    compute: Callable[[], Measured],
+    names: Mapping[str, str],
+    reasons: dict[str, str],
+    floor: Callable[[], Measured] | None = None,
+    ceiling: Callable[[], Measured] | None = None,
+) -> dict[str, Any]:
     """The values of a score by name, or nothing and its reason: a metric's fault is its own, and no NaN is handed on.
+
+    Beside the first stand ``_interval``, ``_floor``, ``_ceiling``, ``_estimator`` and ``_bins``, as far as they are known.
 
     Args:
         compute: the score.
         names: of the results -> "" for the value, or the part that holds it.
         reasons: takes the reason of what is missing.
+        floor: the same score of a stand-in, where it does not know its own floor.
+        ceiling: the same for the ceiling.
     """
     try:
         measured = compute()
@@ -87,9 +98,21 @@ def attempt(compute: Callable[[], Measured], names: Mapping[str, str], reasons: 
         else:
             found[name] = float(value)
     first = next(iter(names))
-    if first in found and measured.interval and all(map(math.isfinite, measured.interval)):
+    return found | _beside(first, measured, floor, ceiling) if first in found else found
+
+
+def _beside(first: str, measured: Measured, *stand_ins: Callable[[], Measured] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if measured.interval and all(map(math.isfinite, measured.interval)):
         found[f"{first}_interval"] = [float(bound) for bound in measured.interval]
-    return found
+    for side, stand_in in zip(("floor", "ceiling"), stand_ins, strict=True):
+        bound = getattr(measured, side)
+        if bound is None and stand_in is not None:
+            with contextlib.suppress(Exception):  # a floor that cannot be had must not cost the score that stands on it
+                bound = stand_in().value
+        if bound is not None and math.isfinite(bound):
+            found[f"{first}_{side}"] = float(bound)
+    return found | {f"{first}_{word}": measured.provenance[word] for word in ("estimator", "bins") if word in measured.provenance}
 
 
 def write_scores(found: Mapping[str, Any], out: Path | None) -> None:
@@ -108,5 +131,6 @@ def write_scores(found: Mapping[str, Any], out: Path | None) -> None:
     finally:
         if partial.parent.is_dir():
             partial.unlink(missing_ok=True)
-    missing, scores = len(found.get("not_applicable", {})), sum(isinstance(value, float) for value in found.values())
+    missing = len(found.get("not_applicable", {}))
+    scores = sum(isinstance(value, float) and not name.endswith(("_floor", "_ceiling")) for name, value in found.items())
     print(f"{scores} scores in {out}" + f", {missing} without a value" * (missing > 0))

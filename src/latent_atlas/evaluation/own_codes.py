@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from latent_atlas.evaluation.own_arrays import PROTOCOLS, Array, ScoreError, attempt, check_table, read_arrays
-from latent_atlas.metrics import dci, disentanglement, infomec, interventions, separability, unsupervised
+from latent_atlas.metrics import dci, disentanglement, infomec, interventions, separability, traversals, unsupervised
 from latent_atlas.metrics.result import Measured
 
 REFERENCE = "histogram20"
 LEAST = 8  # rows: half of them are test items
+REFITS, RESAMPLES = 3, 50  # for intervals, as evaluation has them at its standard budget; protocol reference makes neither
 EMPTY = np.empty((0, 0))
+OF_CODES = frozenset({  # need no factors
+    "total_correlation", "wasserstein_correlation", "wasserstein_correlation_normalised", "dimension_information",
+})  # fmt: skip
 Options = dict[str, Any]
 
 
@@ -39,11 +43,13 @@ def score_codes(path: Path, protocol: str = "atlas", seed: int = 0, estimator: s
     found: dict[str, Any] = {"protocol": protocol, "seed": seed, "n": len(arrays["codes"]), "n_train": len(arrays["codes_train"])}
     reasons: dict[str, str] = {}
     estimator = estimator or ("sklearn" if protocol == "reference" else "lightgbm")
-    for names, compute in jobs(arrays, protocol, seed, estimator):
-        found |= attempt(compute, names, reasons)
+    own = jobs(arrays, protocol, seed, estimator, *((0, 0) if protocol == "reference" else (REFITS, RESAMPLES)))
+    for k, (names, compute) in enumerate(own):
+        measured = protocol == "atlas" and not OF_CODES & set(names)
+        found |= attempt(compute, names, reasons, *(bounds(arrays, seed, estimator, k) if measured else ()))
     if "factors" not in arrays:
         unknown = arrays | {"factors": EMPTY, "factors_train": EMPTY}
-        would = [name for names, _ in jobs(unknown, protocol, seed, estimator) for name in names]
+        would = [name for names, _ in jobs(unknown, protocol, seed, estimator, 0, 0) for name in names]
         reasons |= {name: "needs factors beside the codes" for name in would if name not in found and name not in reasons}
     return found | {"not_applicable": reasons}
 
@@ -104,16 +110,33 @@ def _grid(path: Path, given: Mapping[str, Array], arrays: Mapping[str, Array]) -
 Job = tuple[Mapping[str, str], Callable[[], Measured]]
 
 
-def jobs(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: str) -> list[Job]:
+def bounds(arrays: Mapping[str, Array], seed: int, estimator: str, k: int) -> tuple[Callable[[], Measured], ...]:
+    """The k-th score of shuffled items, which know nothing of the factors, and of the factors themselves as codes; one fit each."""
+
+    def shuffled() -> Measured:
+        rng = np.random.default_rng(seed)
+        loose = {name: rng.permutation(arrays[name]) for name in ("codes", "codes_train", "grid_mus") if name in arrays}
+        return jobs({**arrays, **loose}, "atlas", seed, estimator, 0, 0)[k][1]()
+
+    def ideal() -> Measured:
+        known = {"codes": arrays["factors"].astype(np.float64), "codes_train": arrays["factors_train"].astype(np.float64)}
+        rest = {name: array for name, array in arrays.items() if name != "grid_mus"}
+        return jobs({**rest, **known}, "atlas", seed, estimator, 0, 0)[k][1]()
+
+    return shuffled, ideal
+
+
+def jobs(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: str, refits: int, resamples: int) -> list[Job]:
     """(name of a score -> "" for the value or the part that holds it, how it is computed)."""
     reference = protocol == "reference"
     # The study's scores of one sample are those of its training sample.
     z, v = arrays["codes_train"], arrays.get("factors_train")
     sizes = tuple(arrays["factor_sizes"].tolist()) if "factor_sizes" in arrays else None
-    over: Options = {"dimensions": "all"} if reference else {}
+    drawn_anew: Options = {"resamples": resamples}
+    over: Options = drawn_anew | ({"dimensions": "all"} if reference else {})
     # Where a dimension is exactly constant the reference divides by 0 (modularity) or gives NaN (total correlation).
-    varying: Options = {"dimensions": "varying"} if reference else {}
-    cut: Options = {"estimator": REFERENCE} if reference else {}
+    varying: Options = drawn_anew | ({"dimensions": "varying"} if reference else {})
+    cut: Options = drawn_anew | ({"estimator": REFERENCE} if reference else {})
     found: list[Job] = [
         ({"total_correlation": ""}, lambda: unsupervised.total_correlation(z, **varying)),
         ({"wasserstein_correlation_normalised": ""}, lambda: unsupervised.wasserstein_correlation(z, **over)),
@@ -128,9 +151,10 @@ def jobs(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: str) 
         "codes_train": z,
         "factors_train": v,
         "factor_sizes": sizes,
+        "refits": refits,
     }
     alone: Options = {"codes": z, "factors": v, "factor_sizes": sizes}
-    drawn: Options = alone | {"grid": arrays.get("grid_mus"), "seed": seed}
+    drawn: Options = alone | {"grid": arrays.get("grid_mus"), "seed": seed, "refits": refits}
     machine: Options = {"standardise": False, "score": "accuracy"} if reference else {}
     outliers, normaliser = ("kept", "max") if reference else ("drawn in", "quantile")
     trees: Options = {"estimator": estimator}
@@ -141,11 +165,11 @@ def jobs(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: str) 
     }
     found += [
         ({"mig": ""}, lambda: disentanglement.mig(**alone, **cut)),
-        ({"modularity": ""}, lambda: disentanglement.modularity(**alone, **cut, **varying)),
+        ({"modularity": ""}, lambda: disentanglement.modularity(**alone, **(cut | varying))),
         ({"sap": ""}, lambda: separability.sap(**pair, **machine)),
         ({"sap_continuous": ""}, lambda: separability.sap(**pair, standardise=not reference, score="r2")),
         ({"explicitness_test": "", "explicitness_train": "train"}, lambda: separability.explicitness(**pair, outliers=outliers)),
-        ({"irs": ""}, lambda: interventions.irs(**alone, normaliser=normaliser)),
+        ({"irs": ""}, lambda: interventions.irs(**alone, **drawn_anew, normaliser=normaliser)),
         (
             {"beta_vae_score": "", "beta_vae_score_train": "train"},
             lambda: interventions.beta_vae_score(**drawn, standardise=not reference),
@@ -158,12 +182,20 @@ def jobs(arrays: Mapping[str, Array], protocol: str, seed: int, estimator: str) 
         ({"dci_completeness": ""}, lambda: dci.dci_completeness(**pair, **trees, **importance)),
         (informativeness, lambda: dci.dci_informativeness(**pair, **trees, over_chance=not reference)),
     ]
+    paths = (arrays.get("grid_mus"), sizes)
+    found += [
+        ({"flatness": "", "flatness_l1": "l1", "flatness_l2": "l2"}, lambda: traversals.flatness(*paths)),
+        (
+            {"axis_ratio": "", "linear_ratio": "linear_ratio", "axis_alignment": "alignment"},
+            lambda: traversals.axis_ratio(*paths),
+        ),
+    ]
     if not reference:
         found += [
-            ({"mig_sup": ""}, lambda: disentanglement.mig_sup(**alone)),
-            ({"jemmig": ""}, lambda: disentanglement.jemmig(**alone)),
-            ({"infom": ""}, lambda: infomec.infom(**alone)),
+            ({"mig_sup": ""}, lambda: disentanglement.mig_sup(**alone, **drawn_anew)),
+            ({"jemmig": ""}, lambda: disentanglement.jemmig(**alone, **drawn_anew)),
+            ({"infom": ""}, lambda: infomec.infom(**alone, **drawn_anew)),
             ({"infoe": ""}, lambda: infomec.infoe(**pair)),
-            ({"infoc": ""}, lambda: infomec.infoc(**alone)),
+            ({"infoc": ""}, lambda: infomec.infoc(**alone, **drawn_anew)),
         ]
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ DIMENSIONS, STEPS = 64, 400  # of the extractor that two folders are compared by
 LEAST = 8  # images on each side
 RESAMPLES = 50  # of the Fréchet distance's interval
 LEAST_ROWS = 6  # of features: 5 neighbours of each
+Call = tuple[Callable[..., Measured], dict[str, Any]]
 
 
 def score_features(path: Path, protocol: str = "atlas", seed: int = 0) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def compare(real: Tensor, fake: Tensor, protocol: str, seed: int) -> dict[str, A
     """The scores of two sets of features (N, f) and (M, f)."""
     if protocol not in PROTOCOLS:
         raise ScoreError(f"protocol={protocol}: it is one of {', '.join(PROTOCOLS)}")
-    reference = protocol == "reference"
+    reference, whole = protocol == "reference", real
     found: dict[str, Any] = {"protocol": protocol, "seed": seed, "n_real": len(real), "n_fake": len(fake)}
     n, d = min(len(real), len(fake)), real.shape[1]
     if not reference:
@@ -54,16 +56,28 @@ def compare(real: Tensor, fake: Tensor, protocol: str, seed: int) -> dict[str, A
         found["n"] = n
     reasons: dict[str, str] = {}
     # The published packages give a number however few samples there are; it then stands with a warning.
-    fid = functools.partial(_published_fid, real, fake) if reference else functools.partial(frechet.fid, real, fake, RESAMPLES)
-    scores = {"fid": fid, "kid": functools.partial(fidelity.kid, real, fake, subsets=0 if reference else 100, seed=seed)}
+    fid = (_published_fid, {}) if reference else (frechet.fid, {"resamples": RESAMPLES})
+    calls: dict[str, Call] = {"fid": fid, "kid": (fidelity.kid, {"subsets": 0 if reference else 100, "seed": seed})}
     for k in (3, 5):
         for score in (fidelity.precision, fidelity.recall, fidelity.density, fidelity.coverage):
-            scores[f"{score.__name__}_k{k}"] = functools.partial(score, real, fake, k, strict=reference)
-    for name, compute in scores.items():
-        found |= attempt(compute, {name: ""}, reasons)
+            calls[f"{score.__name__}_k{k}"] = (score, {"k": k, "strict": reference, "all_rows": reference})
+    halves = None if reference else split_in_two(whole, n, seed)
+    for name, (score, settings) in calls.items():
+        once = {word: value for word, value in settings.items() if word != "resamples"}
+        ceiling = functools.partial(score, *halves, **once) if halves else None
+        found |= attempt(functools.partial(score, real, fake, **settings), {name: ""}, reasons, ceiling=ceiling)
+    if halves:
+        found |= {"ceiling_n": len(halves[0]), "ceiling_by": "real rows against other real rows"}
     if "fid" in found and n < 2 * d:
         found["fid_warning"] = f"{n} samples are below 2·d = {2 * d} features: most of the value is bias"
     return found | {"not_applicable": reasons}
+
+
+def split_in_two(real: Tensor, n: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Two disjoint sets of n real rows, or of half of them where there are fewer than 2 n: what a perfect sampler would reach."""
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(real)))
+    m = min(n, len(real) // 2)
+    return real[order[:m]], real[order[m : 2 * m]]
 
 
 def _published_fid(real: Tensor, fake: Tensor) -> Measured:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from latent_atlas.building import locate
-from latent_atlas.evaluation.arrays import VOCABULARY, Arrays
+from latent_atlas.evaluation.arrays import Arrays
 from latent_atlas.evaluation.references import TITLES, References
+from latent_atlas.evaluation.vocabulary import VOCABULARY
 from latent_atlas.metrics.result import Measured, NotApplicable
 
 BUDGETS = ("quick", "standard", "full")

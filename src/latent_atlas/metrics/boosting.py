@@ -45,6 +45,11 @@ class Boosted:
     estimator: str
     items: NDArray[np.int64]
 
+    def part(self, k: slice) -> Boosted:
+        """Of some of the factors."""
+        columns = (self.importance[:, k], self.train[k], self.test[k], self.chance[k])
+        return Boosted(*columns, self.estimator, self.items[k])
+
 
 @dataclass(frozen=True)
 class Task:

@@ -24,7 +24,7 @@ Names = Sequence[str] | None
 Sizes = Sequence[int] | None
 Dimensions = NDArray[np.bool_]
 LEAST = 20  # items to fit trees on
-_FITS: dict[str, tuple[Boosted, list[Factor]]] = {}  # the three scores share their trees
+_FITS: dict[str, list[Boosted]] = {}  # the three scores share their trees
 
 
 def dci_disentanglement(
@@ -149,20 +149,18 @@ def proven(found: Boosted) -> NDArray[np.float64]:
     return np.where(test - chance > 3 * error, skill(found), 0.0)
 
 
-def fitted(
-    factors: Sequence[Factor],
-    tests: Sequence[Factor],
-    codes_train: NDArray[np.floating],
-    codes: NDArray[np.floating],
-    estimator: str,
-    workers: int,
-    seed: int = 0,
-) -> Boosted:
-    """The trees of all factors that vary."""
+def tasks_of(
+    factors: Sequence[Factor], tests: Sequence[Factor], codes_train: NDArray[np.floating], codes: NDArray[np.floating]
+) -> list[Task]:
+    """What the trees of all factors that vary are to learn.
+
+    Raises:
+        TooFewSamples: a factor of which few items are known.
+    """
     tasks = [Task(a.of(codes_train), a.values, b.of(codes), b.values, a.continuous) for a, b in zip(factors, tests, strict=True)]
     if min(min(len(task.y), len(task.y_test)) for task in tasks) < LEAST:
         raise TooFewSamples(f"fewer than {LEAST} items have a known value of a factor")
-    return boost(tasks, estimator, workers, seed)
+    return tasks
 
 
 def _measured(
@@ -188,22 +186,29 @@ def _measured(
     listed = list(names or [f"factor {k}" for k in range(v.shape[1])])
     columns = [listed.index(factor.name) for factor in kept]
     tests = [_matching(v[:, k], factor) for k, factor in zip(columns, kept, strict=True)]
-    found = _fit_once(kept, tests, z_train, z, estimator, workers)
-    informed = informative(z_train, kept, default_bins(len(z_train), QUANTILE), QUANTILE)
-    values = [value(found, informed)]
+    samples = [(kept, z_train)]
     for repeat in range(1, refits):
         rows = np.random.default_rng(repeat).integers(0, len(z_train), len(z_train))
         again, _ = factors_of(v_train[rows][:, columns], [f.name for f in kept], [0 if f.continuous else 2 for f in kept])
         if len(again) == len(kept):
-            values.append(value(_fit_once(again, tests, z_train[rows], z, estimator, workers), informed))
+            samples.append((again, z_train[rows]))
+    fits = _fit_once(samples, tests, z, estimator, workers)
+    found = fits[0]
+    informed = informative(z_train, kept, default_bins(len(z_train), QUANTILE), QUANTILE)
+    values = [value(one, informed) for one in fits]
     mean, interval = refitted(values)
     names_kept = [factor.name for factor in kept]
+    told = found.train
+    if importance in ("weighted", "skill"):  # the same measure on both sides: beyond the commonest class, no plain accuracy
+        usual = np.array([0.0 if f.continuous else np.bincount(f.values).max() / len(f.values) for f in kept])
+        told = np.clip((told - usual) / np.maximum(1 - usual, 1e-9), 0, 1)
     parts = {
-        "informativeness_train": float(found.train.mean()),
+        "informativeness_train": float(told.mean()),
         "accuracy": plain_numbers(found.test, names_kept),
         "chance": plain_numbers(found.chance, names_kept),
         "disentanglement_raw": disentanglement(found.importance),
         "completeness_raw": completeness(found.importance),
+        "importance": found.importance.tolist(),
         "constant": constant,
     }
     provenance = {"n": len(z), "n_train": len(z_train), "estimator": found.estimator, "importance": importance, "codes": "mode"}
@@ -219,22 +224,27 @@ def _matching(column: NDArray[np.generic], factor: Factor) -> Factor:
 
 
 def _fit_once(
-    kept: Sequence[Factor],
+    samples: Sequence[tuple[Sequence[Factor], NDArray[np.floating]]],
     tests: Sequence[Factor],
-    z_train: NDArray[np.floating],
     z: NDArray[np.floating],
     estimator: str,
     workers: int,
-) -> Boosted:
+) -> list[Boosted]:
+    """The trees of every sample of the training items, all in one start of the processes."""
     mark = hashlib.sha256(estimator.encode())
-    for array in (z_train, z, *(f.values for f in (*kept, *tests)), *(f.known for f in (*kept, *tests))):
+    for array in (z, *(part for f in tests for part in (f.values, f.known))):
         mark.update(np.ascontiguousarray(array).tobytes())
+    for factors, z_train in samples:
+        for array in (z_train, *(part for f in factors for part in (f.values, f.known))):
+            mark.update(np.ascontiguousarray(array).tobytes())
     key = mark.hexdigest()
     if key not in _FITS:
         while len(_FITS) >= 8:
             _FITS.pop(next(iter(_FITS)))
-        _FITS[key] = (fitted(kept, tests, z_train, z, estimator, workers), list(kept))
-    return _FITS[key][0]
+        tasks = [task for factors, z_train in samples for task in tasks_of(factors, tests, z_train, z)]
+        whole, k = boost(tasks, estimator, workers, 0), len(tests)
+        _FITS[key] = [whole.part(slice(start, start + k)) for start in range(0, len(tasks), k)]
+    return _FITS[key]
 
 
 def _weighted(found: Boosted, importance: str) -> NDArray[np.float64]:

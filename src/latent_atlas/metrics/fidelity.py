@@ -96,7 +96,9 @@ class Neighbourhoods:
     covered: Tensor
 
 
-def precision(features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False) -> Measured:
+def precision(
+    features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False, all_rows: bool = False
+) -> Measured:
     """Share of samples inside the manifold of real items: in the ball of some real item to its k-th neighbour.
 
     Kynkäänniemi et al. 2019 (arXiv:1904.06991). Two samples of one distribution do not reach 1 (about 0.7 at k = 3, N = 1,000 in 32
@@ -107,38 +109,39 @@ def precision(features_real: Tensor, features_samples: Tensor, k: int = 3, stric
         features_real: (N, f).
         features_samples: (M, f); the first min(N, M) rows of both are compared.
         k: neighbours, oneself not counted.
-        strict: as the package prdc: points on the sphere are outside, and all N and M rows are compared.
+        strict: points on the sphere are outside, as in the package prdc; torch-fidelity has them inside.
+        all_rows: all N and M rows are compared, as both do.
 
     Raises:
         TooFewSamples: no more than k rows.
     """
-    return _share(features_real, features_samples, k, strict, lambda found: found.inside > 0)
+    return _share(features_real, features_samples, k, (strict, all_rows), lambda found: found.inside > 0)
 
 
-def recall(features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False) -> Measured:
+def recall(features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False, all_rows: bool = False) -> Measured:
     """Share of real items inside the manifold of the samples; arguments as of ``precision``."""
-    return _share(features_real, features_samples, k, strict, lambda found: found.recalled)
+    return _share(features_real, features_samples, k, (strict, all_rows), lambda found: found.recalled)
 
 
-def density(features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False) -> Measured:
+def density(features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False, all_rows: bool = False) -> Measured:
     """In how many balls of real items a sample lies, over k (Naeem et al. 2020, arXiv:2002.09797); may exceed 1.
 
     Where an outlier's one large ball makes precision 1, it counts here as one ball only. Arguments as of ``precision``.
     """
-    return _share(features_real, features_samples, k, strict, lambda found: found.inside.double() / k)
+    return _share(features_real, features_samples, k, (strict, all_rows), lambda found: found.inside.double() / k)
 
 
-def coverage(features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False) -> Measured:
+def coverage(features_real: Tensor, features_samples: Tensor, k: int = 3, strict: bool = False, all_rows: bool = False) -> Measured:
     """Share of real items whose ball holds a sample (Naeem et al. 2020); arguments as of ``precision``."""
-    return _share(features_real, features_samples, k, strict, lambda found: found.covered)
+    return _share(features_real, features_samples, k, (strict, all_rows), lambda found: found.covered)
 
 
-def neighbourhoods(real: Tensor, samples: Tensor, k: int, strict: bool) -> Neighbourhoods:
+def neighbourhoods(real: Tensor, samples: Tensor, k: int, strict: bool = False, all_rows: bool = False) -> Neighbourhoods:
     """The four scores' common work, done once for the same features."""
     n = min(len(real), len(samples))
     if n <= k:
         raise TooFewSamples(f"{n} samples have no {k} neighbours each")
-    if not strict:
+    if not all_rows:
         real, samples = real[:n], samples[:n]
     mark = hashlib.sha256(repr((k, strict)).encode())
     for part in (real, samples):
@@ -275,17 +278,17 @@ def modes_kl(probabilities_samples: Tensor, probabilities_real: Tensor, resample
     return Measured(found, bootstrap(found, value, n, resamples), ceiling=0.0, provenance={"n": n, "classes": len(real)})
 
 
-def _share(real: Tensor, samples: Tensor, k: int, strict: bool, pick: Callable[[Neighbourhoods], Tensor]) -> Measured:
+def _share(real: Tensor, samples: Tensor, k: int, how: tuple[bool, bool], pick: Callable[[Neighbourhoods], Tensor]) -> Measured:
     """The mean of what ``pick`` takes from the neighbourhoods, its interval from blocks."""
 
     def value(a: Tensor, b: Tensor) -> float:
-        return float(pick(neighbourhoods(a, b, k, strict)).double().mean())
+        return float(pick(neighbourhoods(a, b, k, *how)).double().mean())
 
     n, found = min(len(real), len(samples)), value(real, samples)
     interval = None
     if n >= 10 * k * BLOCKS:
         interval = _from_blocks(found, [value(real[_index(a)], samples[_index(b)]) for a, b in _blocks(n)])
-    return Measured(found, interval, provenance={"n": n, "k": k, "strict": strict})
+    return Measured(found, interval, provenance={"n": n, "k": k, "strict": how[0], "all_rows": how[1]})
 
 
 def _blocks(n: int) -> list[tuple[Rows, Rows]]:

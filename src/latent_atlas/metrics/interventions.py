@@ -209,8 +209,8 @@ def factor_vae_score(
     Variances are relative to those over all items. Only dimensions that carry more about a factor than its permutation take part
     (all that vary, where none does): kept, a constant dimension varies least of all and wins every vote (a perfect code of 5
     factors then scores 0.19). Without a dimension that varies the score is 0. Far outliers are drawn in. ``relative=False``, as
-    published: a dimension takes part whose standard deviation is at least ``threshold`` in the codes' own units. Arguments as of
-    ``beta_vae_score``.
+    published: a dimension takes part whose standard deviation is at least ``threshold`` in the codes' own units; with 0, as in
+    disent, each does, and one that is exactly constant (0 / 0) wins every vote. Arguments as of ``beta_vae_score``.
     """
     setting, names = _setting(codes, factors, factor_names, factor_sizes, grid, train, evaluation, relative)
     found = [factor_vae(setting, seed + k, threshold, relative) for k in range(max(1, refits))]
@@ -225,7 +225,7 @@ def factor_vae(setting: Setting, seed: int, threshold: float, relative: bool = F
     """Accuracy on the votes that decide and on others, and the number of live dimensions."""
     rng, z = np.random.default_rng(seed), setting.source.codes
     spread = z.var(axis=0, ddof=1, dtype=np.float64)
-    alive = _live(setting.source) if relative else np.sqrt(spread) >= max(threshold, 1e-12)
+    alive = _live(setting.source) if relative else np.sqrt(spread) >= threshold
     if not alive.any():
         return 0.0, 0.0, 0
     live, spread = np.ascontiguousarray(z[:, alive]), spread[alive]
@@ -234,7 +234,8 @@ def factor_vae(setting: Setting, seed: int, threshold: float, relative: bool = F
     for start in range(0, len(chosen), 1000):
         part = slice(start, start + 1000)
         batch = live[setting.source.fixed(rng, chosen[part], BATCH)]
-        least[part] = (batch.var(axis=1, ddof=1) / spread).argmin(1)
+        with np.errstate(invalid="ignore"):
+            least[part] = (batch.var(axis=1, ddof=1) / spread).argmin(1)
     votes = np.zeros((2, len(spread), setting.source.factors), np.int64)
     half = (np.arange(len(chosen)) >= setting.train).astype(np.int64)
     np.add.at(votes, (half, least, chosen), 1)
