@@ -16,9 +16,10 @@ SIZES = (3, 6, 10, 8, 8)  # of the factors: 11,520 images, enough for one pass i
 
 def model_conf(name: str = "vae") -> dict[str, Any]:
     """``conf/model/<name>.yaml``, composed; on 64-pixel binary images it is the published network with a Bernoulli likelihood."""
-    from latent_atlas.planning.compose import compose, plain
+    from latent_atlas.planning.compose import Composer
 
-    conf = plain(compose(ROOT, ["data=dsprites", f"model={name}"]))["model"]
+    with Composer(ROOT) as composer:
+        conf = composer.compose(["data=dsprites", f"model={name}"])["model"]
     if name == "vae":
         conf["net"]["optimizer"]["lr"] = LEARNING_RATE
     return conf  # type: ignore[no-any-return]

@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from latent_atlas.planning.compose import PlanError, compose, plain, sections
+from latent_atlas.planning.compose import Composer, PlanError, sections
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def cut(*overrides):
-    return sections(ROOT, plain(compose(ROOT, list(overrides))))
+    with Composer(ROOT) as composer:
+        return sections(ROOT, composer.compose(list(overrides)))
 
 
 def test_a_model_of_pairs_is_refused_on_data_without_them():
