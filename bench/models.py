@@ -2,7 +2,7 @@
 
 Each model is a process of its own, trained as a run is. A few at a time stand beside an ``ae`` of their group, in interleaved
 rounds; the ratio is the median over the rounds of the ratio within a round. Memory is the most that the process has held after all
-rounds, libraries and data included, and what that is above ``ae``'s.
+rounds, libraries and data included, and what that is above ``ae``'s. A model of pairs sees two images for each that is counted.
 """
 
 from __future__ import annotations
