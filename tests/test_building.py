@@ -13,7 +13,8 @@ from latent_atlas.building import BuildError, instantiate, locate
 from latent_atlas.data.spec import DataSpec, Field
 
 ROOT = Path(__file__).resolve().parents[1]
-SPEC = DataSpec("drawn", "x", {"x": Field("image", (1, 16, 16), size=2)}, {"train": 64, "val": 0, "test": 0})
+FIELDS = {"x": Field("image", (1, 16, 16), size=2), "labels": Field("class", (), "int64", 3)}
+SPEC = DataSpec("drawn", "x", FIELDS, {"train": 64, "val": 0, "test": 0})
 MODELS = sorted(path.stem for path in (ROOT / "conf/model").glob("*.yaml"))
 
 

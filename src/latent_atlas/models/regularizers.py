@@ -12,7 +12,7 @@ from latent_atlas.spaces.base import LatentSpace
 
 
 def capacity(
-    q: Stochastic, z: Tensor, rate: Tensor, prior: LatentSpace, items: int, beta: float, gamma: float = 100.0
+    q: Stochastic, z: Tensor, rate: Tensor, prior: LatentSpace, items: int, beta: float, gamma: float = 10.0
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
     """γ · |KL(q(z | x) || p(z)) - C| (Burgess et al. 2018, arXiv 1804.03599).
 
