@@ -39,42 +39,40 @@ def generalization_gap(x: Tensor, recon: Tensor, x_train: Tensor, recon_train: T
 
 def denoising_mse(
     x: Tensor,
-    encode: Callable[[Tensor], Tensor],
+    recon: Tensor,
+    noisy_codes: Mapping[float, Tensor],
     decode: Callable[[Tensor], Tensor],
     seed: int = 0,
-    sigma: float = 0.3,
-    strengths: Sequence[float] = (0.1, 0.3, 0.5),
-    limit: int = 2000,
+    sigma: float = 0.2,
     batch_size: int = 500,
 ) -> Measured:
     """Mean squared error of reconstructing a clean item from its code under Gaussian noise of standard deviation ``sigma``.
 
-    The floor is the error of the noisy item itself, the ceiling that of reconstructing from the clean item. The parts hold both
+    The floor is the error of a noisy item itself, the ceiling that of reconstructing from the clean item. The parts hold both
     curves over all strengths of noise.
 
     Args:
         x: (N, *shape); images (N, C, H, W) lie in [0, 1] and noisy ones are clamped to it.
-        encode: x -> codes.
+        recon: (N, *shape) reconstructions without noise.
+        noisy_codes: sigma to the codes (N', d) of the first N' ≤ N items under noise.
         decode: codes -> mean.
-        seed: of the noise.
-        sigma: the strength that is reported, in units of x.
-        strengths: of the curves.
-        limit: the most items.
+        seed: of the noise of the floor.
+        sigma: the strength of noise that is reported, in units of x; the nearest that there is.
         batch_size: of each pass.
     """
-    x, noise = x[:limit].float(), torch.Generator().manual_seed(seed)
-    direction = torch.randn(x.shape, generator=noise)  # the same for all strengths: the curve is then smooth
-    errors, own = {}, {}
-    for strength in sorted({0.0, float(sigma), *map(float, strengths)}):
-        shaken = x + strength * direction
-        shaken = shaken.clamp(0, 1) if x.dim() == 4 else shaken
-        recon = torch.cat([decode(encode(part)) for part in shaken.split(batch_size)])
-        errors[strength], own[strength] = squared_errors(x, recon), float(squared_errors(x, shaken).mean())
-    found = mean_of(errors[float(sigma)], own[float(sigma)], sigma=sigma)
-    ceiling = float(errors[0.0].mean())
+    sigma = nearest_strength(noisy_codes, sigma)
+    n = len(noisy_codes[sigma])
+    x, errors = x[:n].float(), {0.0: squared_errors(x[:n], recon[:n])}
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
+    own = {0.0: 0.0}
+    for strength, codes in sorted(noisy_codes.items()):
+        shaken = x + strength * noise
+        own[strength] = float(squared_errors(x, shaken.clamp(0, 1) if x.dim() == 4 else shaken).mean())
+        errors[strength] = squared_errors(x, torch.cat([decode(part) for part in codes.split(batch_size)]))
+    found = mean_of(errors[sigma], own[sigma], sigma=sigma)
     denoised = {str(key): float(part.mean()) for key, part in errors.items()}
     parts = {"denoised": denoised, "noisy": {str(key): error for key, error in own.items()}}
-    return Measured(found.value, found.interval, found.floor, ceiling, found.provenance, parts)
+    return Measured(found.value, found.interval, found.floor, denoised["0.0"], found.provenance, parts)
 
 
 def latent_shift(codes: Tensor, noisy_codes: Mapping[float, Tensor], sigma: float = 0.1) -> Measured:
