@@ -41,6 +41,13 @@ def test_decoding_an_encoded_image_gives_it_back_bit_for_bit(levels):
     assert model.decode(q.mode).log_prob(other)[0] == -math.inf
 
 
+def test_fewer_levels_than_the_field_holds_come_back_as_they_are_stored():
+    x = torch.round(images(17) * 255) / 255
+    model = build(Field("image", (1, 3, 2), size=256), levels=17)
+    model.prepare([{"x": x}])
+    assert torch.equal(model.decode(model.encode(x).sample()).mean, x)
+
+
 def test_vectors_come_back_within_rounding():
     model, x = build(Field("vector", (5,))), 3 + 20 * torch.randn(32, 5)
     model.prepare([{"x": x}])

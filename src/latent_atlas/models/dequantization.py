@@ -31,7 +31,8 @@ class Dequantizer(nn.Module):
     def __init__(self, field: Field, levels: int | None = None, alpha: float = 0.05) -> None:
         super().__init__()
         self.shape, self.discrete, self.alpha = field.shape, field.kind == "image", alpha
-        self.size = levels or (field.size if isinstance(field.size, int) else 256)
+        held = field.size if isinstance(field.size, int) else 256
+        self.size, self.grid = levels or held, held - 1
         self.register_buffer("shift", torch.zeros(math.prod(field.shape)))
         self.register_buffer("scale", torch.ones(math.prod(field.shape)))
 
@@ -47,7 +48,8 @@ class Dequantizer(nn.Module):
     def item(self, v: Tensor) -> Tensor:
         """v (B, d) to x (B, *shape)."""
         if self.discrete:
-            v = v.floor().clamp(0, self.size - 1) / (self.size - 1)
+            k = v.floor().clamp(0, self.size - 1)
+            v = torch.round(k * (self.grid / (self.size - 1))) / self.grid  # fewer levels are stored on the field's grid, too
         return v.reshape(-1, *self.shape)
 
     def holds(self, v: Tensor, levels: Tensor) -> Tensor:
