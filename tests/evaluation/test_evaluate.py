@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+import zoo
 
 from latent_atlas.evaluation.evaluate import EvaluationError, write_json
 from latent_atlas.evaluation.extractors import FeatureError
@@ -272,3 +273,26 @@ def test_scripts_say_how_they_are_called(script, said):
     done = subprocess.run([sys.executable, str(ROOT / "pipelines" / script)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith(said)
+
+
+def test_a_code_in_curved_spaces_has_every_score_and_the_chart_of_its_space(stage, monkeypatch):
+    space = zoo.partial(
+        "latent_atlas.spaces.product.Product",
+        factors=[
+            {"_target_": "latent_atlas.spaces.sphere.Sphere", "latent_size": 2},
+            {"_target_": "latent_atlas.spaces.torus.Torus", "latent_size": 2},
+            {"_target_": "latent_atlas.spaces.ball.PoincareBall", "latent_size": 2},
+        ],
+    )
+    names = ("spherical.PowerSphericalHead", "spherical.VonMisesFisherHead", "hyperbolic.WrappedNormalHead")
+    heads = zoo.partial("latent_atlas.models.mixed.IndependentHead", heads=[zoo.partial(f"latent_atlas.models.{n}") for n in names])
+    monkeypatch.setitem(zoo.CONF, "curved", zoo.conf("curved", zoo.small_vae(latent_size=6, space=space, posterior=heads)))
+    here = stage(kind="binary", n=200, factors=True, labels=True, model="curved")
+    found = here.run()
+    failed = {entry["metric"]: entry["reason"] for entry in found.scores.values() if entry["status"] == "failed"}
+    assert failed == {}
+    assert "codes" in (latents := np.load(here.out / "latents.npz"))
+    assert latents["codes"].shape == (40, 3 + 4 + 2)
+    assert latents["xy"].shape == (40, 2)
+    assert found.result["chart"].startswith("in factor ")
+    assert (here.out / "interpolations.png").exists()
