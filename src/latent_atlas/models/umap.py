@@ -59,7 +59,7 @@ class UMAP(LatentModel):
     @torch.no_grad()
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Fits to the first training items."""
-        import umap  # type: ignore[import-untyped]
+        import umap
 
         items, size = self.codes.shape
         rows = gathered((self.observed(batch).flatten(1) for batch in batches), items)
