@@ -340,12 +340,17 @@ class Arrays:
         found: Callable[[Tensor], Tensor] = self.get("extractor").extract
         return found
 
+    def _unconditional(self, verb: str) -> Callable[..., Any]:
+        if self.model.conditions:
+            raise NotApplicable(f"what it does hangs on {', '.join(self.model.conditions)}, which codes alone do not say")
+        return self.need(verb)
+
     def _encode(self) -> Callable[[Tensor], Tensor]:
-        encode, space = self.need("encode"), self.model.space
+        encode, space = self._unconditional("encode"), self.model.space
         return lambda x: space.coordinates(encode(x.to(self.device)).mode).cpu()
 
     def _decode(self) -> Callable[[Tensor], Tensor]:
-        decode, space = self.need("decode"), self.model.space
+        decode, space = self._unconditional("decode"), self.model.space
         return lambda codes: decode(space.from_coordinates(codes.to(self.device))).mean.cpu()
 
     def _space(self) -> Any:

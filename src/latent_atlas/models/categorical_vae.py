@@ -93,7 +93,8 @@ class CategoricalVAE(VAE):
         temperature: τ at the first batch.
         temperature_end: τ after ``anneal`` batches; below about 0.3 gradients become noise.
         anneal: batches; 0 for ``temperature_end`` from the start.
-        arguments: those of ``VAE``, with a ``Categorical`` space and an ``OneHotHead``; ``latent_size`` is L.
+        arguments: those of ``VAE``, with a ``Categorical`` space and an ``OneHotHead``; ``latent_size`` is L. Or with products of
+            spaces and heads that have these among them: with a Gaussian part it is JointVAE (Dupont 2018, arXiv 1804.00104).
     """
 
     def __init__(
@@ -108,5 +109,7 @@ class CategoricalVAE(VAE):
         return first * (last / first) ** (min(1.0, int(self.step) / self.anneal) if self.anneal else 1.0)
 
     def loss(self, batch: Batch, player: str) -> Losses:
-        self.posterior.temperature = self.temperature()  # type: ignore[assignment]
+        for head in self.posterior.modules():  # itself, or one of several in a product
+            if isinstance(head, OneHotHead):
+                head.temperature = self.temperature()
         return super().loss(batch, player)

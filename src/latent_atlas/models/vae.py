@@ -74,6 +74,8 @@ class VAE(AE):
         **more: Any,
     ) -> None:
         super().__init__(spec, encoder, decoder, likelihood, latent_size, space, posterior, **more)
+        if self.penalty is not None:
+            raise ValueError("penalty: a VAE takes a regularizer; a penalty on codes is an autoencoder's")
         self.regularizer = regularizer
         self.beta, self.warmup, self.beta_start, self.cycles = beta, warmup, beta_start, cycles
         self.encoder_updates = encoder_updates

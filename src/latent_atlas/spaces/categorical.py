@@ -34,6 +34,7 @@ class Categorical(LatentSpace):
         if variables < 1 or classes < 2:
             raise ValueError(f"a categorical space of {variables} variables of {classes} classes: needed are 1 of 2 at least")
         self.shape = (variables, classes)
+        self.intrinsic = variables
         # Not persistent: how the space is drawn is no part of a trained model. It also knows the device.
         self.register_buffer("axes", torch.arange(2) % variables, persistent=False)
 
