@@ -10,7 +10,7 @@ from latent_atlas.report import charts, findings
 from latent_atlas.report.build import build
 from latent_atlas.report.inputs import DataSet, Run, read_page
 from latent_atlas.report.markup import Markup, join, tag
-from latent_atlas.report.run_page import space_map
+from latent_atlas.report.run_page import kept_shape, space_map
 from latent_atlas.report.winners import lines, winners
 
 
@@ -194,3 +194,14 @@ def test_a_map_without_a_chart_is_the_plane_of_largest_variance(tmp_path):
     found = drawn_map(tmp_path)
     assert "on the plane of largest variance, which holds" in found
     assert 'class="outline"' not in found
+
+
+@pytest.mark.parametrize(
+    ("had", "has", "said"), [(1, 1, "and so do they"), (1, 0, "the code is torn"), (0, 0, ""), (2, 3, "knotted")]
+)
+def test_the_map_says_whether_the_code_kept_the_datas_loops(tmp_path, had, has, said):
+    run = run_with(tmp_path, np.random.default_rng(0).normal(size=(60, 3)))
+    vars(run)["scores"] = {"loops": made.entry("mse", float(has))}  # a cached property of a frozen run
+    text = kept_shape(run, DataSet("d", tmp_path, {"shape": {"loops": had}}))
+    assert said in text if said else text == ""
+    assert kept_shape(run, DataSet("d", tmp_path)) == ""

@@ -10,54 +10,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_atlas.metrics import homology
+from latent_atlas.metrics.homology import persistence
 from latent_atlas.metrics.result import Measured, NotApplicable
 
 NEIGHBOURS = 6  # of an item among the angles of a torus
 
 
-def loops(codes: Tensor, limit: int = 300, growth: float = 2.0, share: float = 0.1) -> Measured:
-    """How many holes of dimension 1 the codes have: long bars of H1 in Vietoris-Rips persistence (Edelsbrunner et al. 2002).
+def loops(codes: Tensor, limit: int = 400) -> Measured:
+    """How many holes of dimension 1 the codes run around, by the rule of ``homology.loops``, which also looks at the data.
 
-    A bar is born at the distance that closes a loop and dies at that which fills it. It is long if death ≥ ``growth`` · birth, a
-    ratio that loops of noise do not reach (Bobrowski & Skraba 2023), and death - birth ≥ ``share`` of the cloud's diameter. A
-    circle has one, a torus two, a figure of eight two; blobs, discs and spheres none. The parts give the longest lifetimes as
-    shares of the diameter, and ``ratio``, the longest over the second.
+    A circle has one, a torus two, a figure of eight two; blobs, discs and spheres none. The parts give the longest lifetimes in
+    units of the cloud's radius, and ``ratio``, the longest over the second.
 
     Args:
         codes: (N, d).
-        limit: points that stand for all: each the farthest from those before it.
-        growth: the least death over birth of a long bar.
-        share: its least lifetime, of the diameter.
+        limit: points that stand for all.
 
     Raises:
         NotApplicable: fewer than 20 distinct codes.
     """
-    from ripser import ripser
-
-    points = farthest(codes, limit)
-    if len(points) < 20:
-        raise NotApplicable(f"{len(points)} different codes are too few for a loop")
-    birth, death = ripser(points, maxdim=1)["dgms"][1].T if len(points) else np.empty((2, 0))
-    diameter = float(np.linalg.norm(points[:, None] - points[None], axis=2).max())
-    lifetimes = np.sort((death - birth) / diameter)[::-1]
-    value = int(((death >= growth * birth) & (death - birth >= share * diameter)).sum())
-    first, second = (float(lifetimes[k]) if len(lifetimes) > k else 0.0 for k in (0, 1))
-    parts = {"lifetimes": [round(float(life), 4) for life in lifetimes[:4]], "ratio": first / second if second > 0 else None}
-    return Measured(float(value), provenance={"n": len(points), "growth": growth, "share": share}, parts=parts)
-
-
-def farthest(codes: Tensor, limit: int) -> np.ndarray:
-    """At most ``limit`` distinct points (n, d) in float64: the farthest from the mean, then each the farthest from those taken."""
-    rows = np.nan_to_num(codes.double().flatten(1).numpy())
-    far = np.linalg.norm(rows - rows.mean(0), axis=1)
-    reach, taken = 1e-6 * float(far.max(initial=0.0)), list[int]()
-    place, gap = int(far.argmax()), np.full(len(rows), np.inf)
-    while len(taken) < limit and gap[place] > reach:
-        taken.append(place)
-        gap = np.minimum(gap, np.linalg.norm(rows - rows[place], axis=1))
-        place = int(gap.argmax())
-    found: np.ndarray = rows[taken]
-    return found
+    found = persistence(codes, limit)
+    first, second = (float(found.lifetimes[k]) if len(found.lifetimes) > k else 0.0 for k in (0, 1))
+    parts = {
+        "lifetimes": [round(float(life), 4) for life in found.lifetimes[:4]],
+        "ratio": first / second if second > 0 else None,
+    }
+    return Measured(float(homology.loops(found)), provenance={"n": sum(found.sizes)}, parts=parts)
 
 
 def tear(

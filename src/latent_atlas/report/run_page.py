@@ -177,8 +177,20 @@ def space_map(run: Run, data: DataSet) -> Markup:
         )
         panels.append(tag("div", drawn, key_of(names, colours, ordered), class_="panel"))
     shown = tag("div", *(inputs if len(colourings) > 1 else []), *panels, class_="tabs")
-    lead = f"Codes of {len(pick):,} held-out items {said}."
+    lead = f"Codes of {len(pick):,} held-out items {said}.{kept_shape(run, data)}"
     return section("Map of the space", shown, id_="map", lead=lead)
+
+
+def kept_shape(run: Run, data: DataSet) -> str:
+    """Whether the code has as many loops as the data had before any model."""
+    entry, shape = run.scores.get("loops"), data.card.get("shape") or {}
+    if not ok(entry) or "loops" not in shape:
+        return ""
+    had, has = int(shape["loops"]), int(entry["value"])  # type: ignore[index]
+    if had == has:
+        return f" The data run around {had} loop{'s' if had != 1 else ''}, and so do they." if had else ""
+    words = f" The data run around {had} loop{'s' if had != 1 else ''}, the codes around {has}: "
+    return words + ("the code is torn." if has < had else "the code is knotted or too little trained.")
 
 
 def colours_of(run: Run, data: DataSet, pick: np.ndarray) -> list[tuple[str, list[str], np.ndarray, list[str], bool]]:
