@@ -98,6 +98,7 @@ database: $(BASE)
 # Two calls of dvc: in one it goes kind of stage by kind of stage, and the first page would come last.
 .PHONY: repro
 repro: database ## install, run what is not up to date, end at the report; with DATA=<path> on your own data
+	@$(PY) -m latent_atlas.console free
 	@if [ -n "$$TRAINER" ]; then $(PY) pipelines/own.py trainer="$$TRAINER"; fi
 	@if [ -n "$$DATA" ]; then $(PY) pipelines/own.py data="$$DATA" name="$$NAME"; \
 	else .venv/bin/dvc repro report@digits && .venv/bin/dvc repro report@core && $(PY) -m latent_atlas.console page=core; fi
@@ -119,6 +120,7 @@ format: $(DEV) ## let ruff rewrite the files
 
 .PHONY: report
 report: database ## bring the joined report up to date and say where it is
+	@$(PY) -m latent_atlas.console free
 	@.venv/bin/dvc repro report@core && $(PY) -m latent_atlas.console page=core
 
 .PHONY: bench
@@ -127,7 +129,7 @@ bench: $(DEV) ## measure speed against peers (each in an environment of its own)
 
 .PHONY: mlflow
 mlflow: database ## start MLflow's pages and print the address that compares the runs
-	@$(PY) -c 'import os; from latent_atlas.training.tracking import ui_command; address, words = ui_command(); print(address, flush=True); os.execvp(words[0], words)'
+	@$(PY) -c 'import os; from latent_atlas.training.tracking import ALL_RUNS, ui_command; address, words = ui_command(); print(address, ALL_RUNS, sep="\n", flush=True); os.execvp(words[0], words)'
 
 .PHONY: study
 study: database ## a longer experiment, with NAME=<study>; resumable, results in reports/studies

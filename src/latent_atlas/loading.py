@@ -44,7 +44,10 @@ def find(ref: str | Path) -> Path:
     if str(ref).startswith(MLFLOW_SCHEMES):
         from latent_atlas.training.tracking import download
 
-        return download(str(ref))
+        try:
+            return download(str(ref))
+        except FileNotFoundError as error:
+            raise LoadError(str(error)) from error
     here = Path(ref).expanduser()
     tried = [here, Path.cwd() / "models" / here, workspace.checkout() / "models" / here, workspace.home() / "models" / here]
     for folder in tried:

@@ -34,12 +34,11 @@ class Clone:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of ``make``: the running Python first, quiet tools, one thread, and no variable of this project."""
-        env = {key: value for key, value in os.environ.items() if not key.startswith(("LATENT_ATLAS", "MLFLOW", "DVC"))}
+        """A user's shell: the running Python first, one thread, and no variable of this project or about telemetry."""
+        ours = ("LATENT_ATLAS", "MLFLOW", "DVC", "DO_NOT_TRACK", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "CI", "PYTEST")
+        env = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
         return env | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "DVC_NO_ANALYTICS": "1",
             "OMP_NUM_THREADS": "1",
             "GIT_AUTHOR_NAME": "test",
             "GIT_AUTHOR_EMAIL": "test@localhost",
@@ -54,6 +53,20 @@ class Clone:
             f"{' '.join(words)}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         )
         return done
+
+    def install(self) -> None:
+        """What ``make install`` leaves behind, without installing: ``.venv`` with the running Python, and the stamp."""
+        commands = self.root / ".venv/bin"
+        commands.mkdir(parents=True)
+        beside = Path(sys.executable).parent
+        for name in ("python", "dvc"):
+            # As an installation with ``-e .``: the clone's own source is what is imported.
+            text = f'#!/bin/sh\nPYTHONPATH="{self.root}/src" exec "{beside / name}" "$@"\n'
+            (commands / name).write_text(text, encoding="utf-8")
+            (commands / name).chmod(0o755)
+        (commands / "activate").touch()
+        key = self.run("sh", "-c", "{ pwd; cat constraints.txt pyproject.toml; } | cksum | tr ' ' '-'").stdout.strip()
+        (self.root / ".venv" / f".installed-{key}").touch()
 
     def commit(self, message: str) -> None:
         """Everything that git does not ignore, committed."""

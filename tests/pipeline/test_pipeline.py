@@ -18,7 +18,7 @@ data:
   digits: {source: conf/data/digits.yaml}
 runs:
   digits-pca: {data: digits, model: pca, needs: data/digits, tier: core, overrides: []}
-  digits-vae: {data: digits, model: vae, needs: data/digits, tier: core, overrides: []}
+  digits-vae: {data: digits, model: vae, needs: data/digits, tier: core, overrides: [model.net.warmup=2, seed=1]}
   digits-beta_vae: {data: digits, model: beta_vae, needs: data/digits, tier: core, overrides: []}
   digits-second_stage: {data: digits, model: second_stage, needs: models/digits-beta_vae, tier: core, overrides: []}
 reports:
@@ -61,7 +61,7 @@ def clone(tmp_path_factory, second_stage):
     clone = Clone(tmp_path_factory.mktemp("pipeline"), PIPELINE)
     second_stage(clone.root)
     clone.commit("the second stage")
-    clone.run("dvc", "repro", "-q")
+    clone.said = clone.run("dvc", "repro").stdout
     clone.commit("a full run")
     return clone
 
@@ -70,6 +70,17 @@ def test_everything_ran(clone):
     for run in RUNS:
         assert (clone.root / f"metrics/core/digits/digits-{run}.json").is_file()
     assert (clone.root / "reports/build/digits/index.html").is_file()
+    for advert in ("Tip", "litlogger", "elemetry"):
+        assert advert not in clone.said
+
+
+def test_a_run_of_the_pipeline_shows_its_overrides_and_its_speed(clone):
+    with sqlite3.connect(clone.root / "work/mlflow.db") as database:
+        (run,) = database.execute("select run_uuid from tags where key = 'mlflow.runName' and value = 'digits-vae'").fetchone()
+        (shown,) = database.execute("select value from tags where key = 'overrides' and run_uuid = ?", [run]).fetchone()
+        names = {key for (key,) in database.execute("select distinct key from metrics where run_uuid = ?", [run])}
+    assert shown == "model.net.warmup=2 seed=1"
+    assert {"train/items_per_second", "score/mse"} <= names
 
 
 def test_a_second_repro_does_nothing(clone):

@@ -4,11 +4,18 @@ import json
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
+import hydra
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
+from latent_atlas.planning.compose import compose, plain, sections
 from latent_atlas.planning.search import ParetoSweeper, SearchError, _score
 
+ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf/experiment").glob("*.yaml"))
 APP = textwrap.dedent(
     """
     import sys
@@ -69,6 +76,21 @@ def test_the_front_is_found_and_a_second_call_adds_nothing(app):
 
 def test_the_command_line_wins(app):
     assert {row["params"].get("k", "fixed") for row in app("k=0", "hydra.sweeper.trials=3")} == {"fixed"}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_into_runs(name):
+    """Each file of conf/experiment, with Hydra's own part: it names a sweep, and every model of it can be planned."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = hydra.compose("config", [f"+experiment={name}"], return_hydra_config=True)
+    swept = config.hydra.sweeper.params
+    assert swept
+    for model in swept.get("model", config.model.name).split(","):
+        found = plain(compose(ROOT, [f"+experiment={name}", f"model={model}"]))
+        assert sections(ROOT, found)["train"]["trainer"]["steps"] > 0
+        for key in (key for key in swept if key.startswith("model.")):
+            assert OmegaConf.select(OmegaConf.create(found), key) is not None, f"{name}: {model} has no {key}"
 
 
 def test_errors_name_the_option():

@@ -49,6 +49,7 @@ def test_it_answers_in_a_foreign_process(tmp_path):
     out = np.load(tmp_path / "out.npz")
     for n in (1, 3, 64):
         assert out[f"encode{n}"].shape == (n, 3)
+        assert out[f"encode{n}"].dtype == np.float32
         for verb in ("decode", "reconstruct", "sample"):
             assert out[f"{verb}{n}"].shape == (n, *x.shape[1:])
             assert out[f"{verb}{n}"].dtype == np.float32

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from stage import ROOT, Stage
 
+from latent_atlas.data.datamodule import DataModule
+from latent_atlas.planning.compose import compose, plain, sections
 from latent_atlas.training import sweep, sweep_runs, tracking
 
 SMALL = ["data=digits", "trainer=smoke", "evaluation.extractor.steps=5", "tracking.system_metrics=false", "tracking.pyfunc=false"]
@@ -38,6 +40,14 @@ def test_two_workers_one_of_which_fails(home):
     assert "trainer.precision is 'wrong'" in children["1"].data.tags["error"]
     assert "score/mse" in children["0"].data.metrics
     assert api.get_run(parent).data.tags["jobs_failed"] == "1"
+    # The page of the sweep: what finished, and what did not.
+    words = [sys.executable, str(ROOT / "pipelines/report.py"), "runs=multirun/a"]
+    page = subprocess.run(words, cwd=home, env=stage.env(), capture_output=True, text=True)
+    assert page.returncode == 0, page.stderr
+    index = (home / "multirun/a/report/index.html").read_text(encoding="utf-8")
+    assert "digits-vae-0.html" in index
+    assert "digits-vae-1." in index, "the job without an evaluation is named"
+    assert (home / "multirun/a/report/digits-vae-0.html").is_file()
 
 
 @pytest.mark.slow
@@ -59,8 +69,56 @@ def test_a_killed_sweep_goes_on_where_it_was_when_it_is_run_again(home):
     assert again.stdout.count("RESUME at step") == 1
     assert "multirun/a: 2 finished" in again.stdout
     api = tracking.client()
-    runs = [run for run in api.search_runs([tracking.experiment_id(api)]) if run.info.status == "RUNNING"]
-    assert not runs
+    runs = api.search_runs([tracking.experiment_id(api)])
+    parent = json.loads((home / "multirun/a/mlflow.json").read_text())["run_id"]
+    assert {run.info.run_id for run in runs} == {parent} | {run.info.run_id for run in sweep_runs.children(api, parent)}
+    assert {run.data.tags["job"]: run.info.status for run in sweep_runs.children(api, parent)} == {"0": "FINISHED", "1": "FINISHED"}
+    assert api.get_run(parent).info.status == "FINISHED"
+    assert api.get_run(parent).data.tags["jobs"] == "2"
+
+
+@pytest.mark.slow
+def test_a_search_over_two_objectives_ends_in_a_front_in_mlflow(home):
+    """conf/experiment/pareto.yaml itself, on 768 sprites and a few steps."""
+    stage = Stage(home)
+    words = ["-m", "+experiment=pareto", "hydra.sweeper.trials=2", "hydra.launcher.n_jobs=1", "hydra.sweep.dir=multirun/a"]
+    words += ["+data.reader.sizes=[3,4,4,4,4]", "data.reference_size=100", "trainer.steps=5", "trainer.batch_size=16"]
+    words += SMALL[2:]
+    command = [sys.executable, str(ROOT / "pipelines/train.py"), *words]
+    done = subprocess.run(command, cwd=home, env=stage.env(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    trials = json.loads((home / "multirun/a/pareto.json").read_text())
+    assert [sorted(trial["values"]) for trial in trials] == [["mig", "mse"]] * 2
+    assert all(set(trial["params"]) == {"model.net.beta", "model.net.latent_size"} for trial in trials)
+    api = tracking.client()
+    parent = json.loads((home / "multirun/a/mlflow.json").read_text())["run_id"]
+    children = {run.data.tags["job"]: run for run in sweep_runs.children(api, parent)}
+    assert set(children) == {"0", "1"}
+    for trial in trials:
+        child = children[str(trial["job"])]
+        assert child.info.status == "FINISHED"
+        assert child.data.tags["pareto"] == ("front" if trial["on_front"] else "beaten")
+        assert float(child.data.params["model.net.beta"]) == pytest.approx(trial["params"]["model.net.beta"])
+        assert child.data.metrics["score/mig"] == pytest.approx(trial["values"]["mig"])
+    assert [file.path for file in api.list_artifacts(parent)] == ["pareto.json"]
+    assert "Pareto front" in api.get_run(parent).data.tags["mlflow.note.content"]
+
+
+def test_a_sweep_over_the_resolution_gets_data_of_each(home):
+    """Prepared and drawn for real: 96 sprites at 32 and at 64 pixels, and the pipeline's own directories stay away."""
+    shapes = []
+    for resolution in (32, 64):
+        words = [f"data.resolution={resolution}", "+data.reader.sizes=[3,2,4,2,2]", "data.reference_size=16"]
+        words += ["data=dsprites", "evaluation.extractor.steps=2", "evaluation.extractor.dimensions=2"]
+        config = plain(compose(ROOT, words))
+        data, features = sweep.inputs(home, sections(ROOT, config))
+        assert home / "work/prepared" in data.parents
+        shapes.append(DataModule(data).spec.x.shape)
+        assert json.loads((features / "extractor.json").read_text())["dimensions"] == 2
+    assert shapes == [(1, 32, 32), (1, 64, 64)]
+    assert len(list((home / "work/prepared").glob("data-*"))) == 2
+    assert len(list((home / "work/prepared").glob("features-*"))) == 2
+    assert not (home / "data").exists()
 
 
 def test_what_the_pipeline_made_is_used_only_if_made_from_the_same_section(tmp_path, monkeypatch):

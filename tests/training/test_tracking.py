@@ -8,11 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from stage import ROOT, Stage
 
+import latent_atlas
 from latent_atlas import workspace
+from latent_atlas.loading import LoadError
 from latent_atlas.training import sweep_runs, tracking
 from latent_atlas.training.fit import train
 
@@ -40,7 +44,7 @@ def run_of(run_id):
     return tracking.client().get_run(run_id)
 
 
-def test_evaluation_imports_no_lightning():
+def test_importing_it_loads_neither_torch_nor_mlflow_nor_lightning():
     code = "import sys, latent_atlas.training.tracking; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "mlflow", "pytorch_lightning"} & set(loaded)
@@ -93,6 +97,7 @@ def test_a_run_that_was_killed_is_closed_at_the_next_start(database, home):
     assert stage.fork().returncode == 0
     again = run_of(left.info.run_id)
     assert again.info.status == "FINISHED"
+    assert again.data.tags["overrides"] == "trainer.steps=40 model.net.beta=1", "as the entry of conf/pipeline.yaml has them"
     assert len(api.search_runs([experiment])) == 2
 
 
@@ -125,6 +130,61 @@ def test_what_a_training_shows(database, home):
     assert {"config.yaml", "run"} <= {file.path for file in api.list_artifacts(run.info.run_id)}
     kept = Path(api.download_artifacts(run.info.run_id, "config.yaml")).read_text(encoding="utf-8")
     assert yaml.safe_load(kept)["code"] == {"a.py": "0"}
+
+
+def test_a_run_has_the_machine_s_load_and_its_model_in_two_forms(database, home, monkeypatch):
+    """With every part of tracking on, as a stage has it: what a user finds on the run's page, and what ``load`` makes of it."""
+    import mlflow
+
+    monkeypatch.setattr(tracking, "SAMPLE_SECONDS", 0.05)
+    stage = Stage(home, "small_vae", steps=20)
+    record = train(stage.section, stage.data, stage.out)
+    identity = record["mlflow_run_id"]
+    run = run_of(identity)
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(run.data.metrics)
+    assert run.data.metrics["train/items_per_second"] > 0
+    ours = latent_atlas.load(stage.out).state_dict()
+    for uri in (f"runs:/{identity}/run", f"runs:/{identity}/model"):
+        theirs = latent_atlas.load(uri)
+        assert not theirs.training
+        assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.items())
+    served = mlflow.pyfunc.load_model(f"runs:/{identity}/model")
+    x = np.load(stage.data / "image.npy")[:3].astype(np.float32) / 255
+    assert served.predict(x, params={"verb": "encode"}).shape == (3, 3)
+    with pytest.raises(LoadError, match="has no model"):
+        latent_atlas.load(f"runs:/{identity}/config.yaml")
+
+
+SPY = """
+import atexit, json, os, pathlib, sys
+
+def tell():
+    if "mlflow" in sys.modules:
+        from mlflow.telemetry import get_telemetry_client
+        switches = {key: os.environ.get(key) for key in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")}
+        told = {"client": str(get_telemetry_client()), **switches}
+        (pathlib.Path(os.environ["SPY"]) / f"{os.getpid()}.json").write_text(json.dumps(told))
+
+atexit.register(tell)
+"""
+
+
+@pytest.mark.slow
+def test_a_stage_sends_nothing_home_and_shows_no_advert(database, home):
+    """In a shell that says nothing about telemetry, and that MLflow does not take for a test."""
+    stage = Stage(home, "small_vae", tracking=True, steps=2)
+    (home / "spy").mkdir()
+    (home / "spy/sitecustomize.py").write_text(SPY)
+    env = stage.env(SPY=str(home / "spy"))
+    env = {key: value for key, value in env.items() if not key.startswith(("PYTEST", "CI", "DO_NOT_TRACK", "GITHUB"))}
+    env["PYTHONPATH"] = os.pathsep.join([str(home / "spy"), env["PYTHONPATH"]])
+    words = [sys.executable, str(ROOT / "pipelines/train.py"), f"run={stage.run}"]
+    done = subprocess.run(words, cwd=home, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (told,) = [json.loads(path.read_text()) for path in (home / "spy").glob("*.json")]
+    assert told == {"client": "None", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    for advert in ("Tip", "litlogger", "LitLogger", "elemetry", "View run", "🏃"):
+        assert advert not in done.stdout + done.stderr
 
 
 def test_evaluation_goes_on_in_the_run_of_the_training(database):

@@ -23,7 +23,10 @@ EXPERIMENT = "latent-atlas"
 # Without it MLflow 3 takes the experiment for one of language-model traces, and opens a page that shows none of its runs.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 ADDRESS = ("127.0.0.1", 5000)
+ALL_RUNS = "The charts show the ten latest runs: the eye at the head of the list of runs > Show all runs."
 FLUSH_SECONDS, FLUSH_POINTS = 10.0, 500
+# Seconds between samples of the machine's load. The first is written after one: short, or a run of seconds would show none.
+SAMPLE_SECONDS = 2.0
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 PARENT = "mlflow.parentRunId"
 Row = Mapping[str, Any]
@@ -209,8 +212,9 @@ class Tracker:
     def _watch_machine(self) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        # The first sample is written after one interval: short, or a run of seconds would show nothing.
-        self._monitor = SystemMetricsMonitor(self.run_id, sampling_interval=2, samples_before_logging=1, resume_logging=True)
+        self._monitor = SystemMetricsMonitor(
+            self.run_id, sampling_interval=SAMPLE_SECONDS, samples_before_logging=1, resume_logging=True
+        )
         self._monitor.start()
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
@@ -344,7 +348,7 @@ def download(uri: str) -> Path:
 
     _point(mlflow, uri_of_database)
     folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
-    inside = next(folder.rglob("model.pt"), None)
+    inside = next(folder.rglob("model.pt"), None) if folder.is_dir() else None
     if inside is None:
         raise FileNotFoundError(f"{uri} has no model.pt; a run's model is runs:/<id>/run")
     return inside.parent
