@@ -73,6 +73,7 @@ def probe_under_noise(
     factors: Tensor | None = None,
     factors_train: Tensor | None = None,
     factor_names: Sequence[str] | None = None,
+    factor_sizes: Sequence[int] | None = None,
     sigma: float = 0.1,
     ladder: str = "linear",
     limit: int = 5000,
@@ -88,7 +89,8 @@ def probe_under_noise(
     sigma = nearest_strength(noisy_codes, sigma)
     codes, n = codes[: len(noisy_codes[sigma])], len(noisy_codes[sigma])
     labels, factors = labels if labels is None else labels[:n], factors if factors is None else factors[:n]
-    _, test, targets = prepared(codes, codes_train, labels, labels_train, factors, factors_train, factor_names, limit)
+    known = (labels, labels_train, factors, factors_train, factor_names)
+    _, test, targets = prepared(codes, codes_train, *known, limit, factor_sizes=factor_sizes)
     strengths = [0.0, *sorted(noisy_codes)]
     tests = [codes[: len(test)], *(noisy_codes[key][: len(test)] for key in sorted(noisy_codes))]
     train, *shaken = standardised(codes_train[:limit], *tests)
