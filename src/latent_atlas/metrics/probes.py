@@ -135,7 +135,8 @@ def prepared(
         targets.append(Target("class", labels_train[: len(train)].clamp(min=MISSING), labels[: len(test)].clamp(min=MISSING)))
     if factors is not None and factors_train is not None:
         names = factor_names or [f"factor {k}" for k in range(factors.shape[1])]
-        pairs = zip(names, factors_train[: len(train)].T, factors[: len(test)].T, factor_sizes or [None] * len(names), strict=True)
+        sizes: list[int | None] = list(factor_sizes) if factor_sizes else [None] * len(names)
+        pairs = zip(names, factors_train[: len(train)].T, factors[: len(test)].T, sizes, strict=True)
         targets += [Target(name, *grouped(*known_or_nan(a, b, size))) for name, a, b, size in pairs]
     targets = [target for target in targets if (target.test != MISSING).any()]
     targets = [target for target in targets if len(torch.unique(target.train[target.train != MISSING])) > 1]
