@@ -16,7 +16,7 @@ def entry(result, metric):
 
 def test_reconstruction_stands_between_the_mean_item_and_pca(stage):
     found = entry(stage(kind="image", n=200, labels=True).run(), "mse")
-    assert (found["floor_by"], found["ceiling_by"]) == ("mean item", "other real items")
+    assert (found["floor_by"], found["ceiling_by"]) == ("mean item", "the items themselves")
     assert found["ceiling"] == 0
     assert 0 < found["references"]["PCA"] < found["floor"]
     assert found["interval"][0] < found["value"] < found["interval"][1]

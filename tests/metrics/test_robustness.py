@@ -78,3 +78,10 @@ def test_noise_on_the_first_items_alone_is_enough():
 def test_a_probe_under_noise_needs_training_items():
     with pytest.raises(NotApplicable, match="no training items"):
         probe_under_noise(normal(50, 2, 0), {0.1: normal(50, 2, 0)}, labels=torch.arange(50) % 2)
+
+
+def test_training_items_by_heart_are_the_floor_of_the_gap():
+    x, x_train = (torch.randn(300, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    by_heart = generalization_gap(x, x_train.mean(0).expand(300, 4), x_train, x_train)
+    assert by_heart.value == pytest.approx(by_heart.floor)
+    assert by_heart.value == pytest.approx(1.0, rel=0.1)

@@ -149,7 +149,9 @@ class Arrays:
         mode, draw, kl, each, indices = (joined([part[k] for part in parts]) for k in range(5))
         assert mode is not None
         assert draw is not None
-        return Encoded(mode, draw, PosteriorArrays(kl, None if each is None else each.double().mean(0)), indices)
+        nats = None if each is None else each.double()
+        error = nats.std(0) / len(nats) ** 0.5 if nats is not None and len(nats) > 1 else None
+        return Encoded(mode, draw, PosteriorArrays(kl, None if nats is None else nats.mean(0), error), indices)
 
     def _codes(self) -> Tensor:
         return self._coordinates(self.get("encoded"))

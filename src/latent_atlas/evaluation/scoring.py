@@ -74,9 +74,9 @@ def by_protocol(conf: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:
 
 
 def interval_by(conf: Mapping[str, Any], found: Score, wanted: Mapping[str, bool], arrays: Arrays) -> str | None:
-    """Where the interval came from."""
+    """Where the interval came from, or why there is none where the metric says so."""
     if found["interval"] is None:
-        return None
+        return found["parts"].get("no_interval")
     if conf.get("interval_is"):
         return str(conf["interval_is"])
     if "refits" in wanted and arrays.get("refits") > 1:
