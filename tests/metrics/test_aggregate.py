@@ -96,3 +96,13 @@ def test_collapse_onto_one_point_makes_all_of_the_prior_a_hole_and_too_few_draws
 def test_repeating_gives_the_same_bits():
     z, p = normal(300, 3, 0), normal(300, 3, 1)
     assert mmd(z, p) == mmd(z, p)
+
+
+@pytest.mark.parametrize("kernel", ["imq", "energy"])
+def test_draws_in_one_place_are_at_the_floor(kernel):
+    prior = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+    near = 1e-6 * torch.randn(400, 3, generator=torch.Generator().manual_seed(1))
+    assert mmd(near, prior, kernel).value == pytest.approx(mmd(near, prior, kernel).floor, rel=1e-3)
+    assert mmd(prior.roll(1, 0), prior, kernel).floor > 0.1
+    found = prior_holes(near, prior)
+    assert (found.value, found.floor) == (1.0, 1.0)

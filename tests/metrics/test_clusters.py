@@ -90,3 +90,18 @@ def test_refits_give_an_interval_around_their_mean_and_repeating_gives_the_same_
     assert found.value == pytest.approx(np.mean(found.parts["refits"]))
     assert found == nmi(z, y, refits=3)
     assert nmi(z, y).interval is None
+
+
+def test_the_interval_of_components_holds_the_value_of_other_items():
+    def drawn(n, seed):
+        """Two islands for each of two classes, the second a third of the first."""
+        rng = np.random.default_rng(seed)
+        y, far = rng.integers(0, 2, n), rng.random(n) < 0.25
+        centre = np.stack([y * 20.0, far * 20.0], 1)
+        return torch.from_numpy(centre + rng.normal(0, 1, (n, 2))), torch.from_numpy(y)
+
+    many = class_component(*drawn(4000, 99)).value
+    found = [class_component(*drawn(400, seed), resamples=10) for seed in range(10)]
+    assert sum(one.interval[0] <= many <= one.interval[1] for one in found) >= 8
+    assert all(one.interval[1] - one.interval[0] < 0.2 for one in found)
+    assert class_component(*drawn(400, 0)).interval is None

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from latent_atlas.evaluation.encoded import PosteriorArrays
 from latent_atlas.metrics.collapse import (
     active_units,
     codebook_perplexity,
@@ -14,6 +15,7 @@ from latent_atlas.metrics.collapse import (
     mode_coverage,
     sparsity,
 )
+from latent_atlas.metrics.likelihood import active_dimensions
 from latent_atlas.metrics.result import NotApplicable, TooFewSamples
 
 
@@ -140,3 +142,17 @@ def test_sparsity_needs_dimensions_and_codes():
         sparsity(normal(10, 1, 0))
     with pytest.raises(NotApplicable, match="all codes are 0"):
         sparsity(torch.zeros(10, 3))
+
+
+def test_counts_of_what_is_in_use_have_intervals():
+    rng = np.random.default_rng(0)
+    indices = torch.from_numpy(rng.choice(40, (300, 1), p=np.r_[np.full(20, 0.049), np.full(20, 0.001)]))
+    found = codebook_use(indices, 40, resamples=50)
+    assert found.interval[0] < found.value < found.interval[1]
+    assert codebook_use(indices, 40).interval is None
+    nats = torch.tensor([0.5, 0.011, 0.009, 0.0])
+    sure = PosteriorArrays(None, nats, torch.tensor([0.01, 0.0001, 0.0001, 0.0]))
+    unsure = PosteriorArrays(None, nats, torch.tensor([0.01, 0.001, 0.001, 0.0]))
+    assert active_dimensions(sure).interval == (2.0, 2.0)
+    assert (active_dimensions(unsure).value, active_dimensions(unsure).interval) == (2.0, (1.0, 3.0))
+    assert active_dimensions(PosteriorArrays(None, nats)).interval is None

@@ -283,3 +283,13 @@ def test_too_few_samples_is_a_typed_reason_and_never_a_number():
     for function in (modes_hit, modes_kl):
         with pytest.raises(NotApplicable, match="single class"):
             function(torch.ones(20, 1), torch.ones(20, 1))
+
+
+def test_the_interval_of_modes_counts_those_that_are_hardly_reached():
+    real = torch.eye(10).repeat(50, 1)
+    rng = np.random.default_rng(0)
+    drawn = torch.eye(10)[torch.from_numpy(rng.choice(10, 500, p=np.r_[np.full(9, 0.11), 0.01]))]
+    found = modes_hit(drawn, real, resamples=50)
+    assert found.interval[0] < found.value < found.interval[1]
+    fair = modes_hit(real, real, resamples=50)
+    assert fair.interval == (10.0, 10.0)

@@ -86,3 +86,10 @@ def test_streaming_refuses_too_few_samples():
     metric.update(gaussian(11, 6, 1), real=False)
     with pytest.raises(TooFewSamples, match="11 samples"):
         metric.compute()
+
+
+def test_a_wide_distance_says_why_it_has_no_interval():
+    real, other = (torch.randn(600, 257, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert "from 101 resamples" in fid(real, other, resamples=50).parts["no_interval"]
+    assert fid(real[:, :8], other[:, :8], resamples=5).parts == {}
+    assert fid(real, other).parts == {}

@@ -76,3 +76,24 @@ def test_trustworthiness_equals_scikit_learns_and_is_one_for_the_data_itself():
 def test_trustworthiness_of_too_few_items_is_a_reason():
     with pytest.raises(NotApplicable, match="too few"):
         trustworthiness(torch.zeros(12, 2), torch.zeros(12, 2))
+
+
+@pytest.mark.parametrize("unknown", [-1.0, float("nan")])
+def test_unknown_labels_and_factors_are_left_out(unknown):
+    rng = np.random.default_rng(0)
+    v = rng.integers(0, 4, (400, 2))
+    codes = torch.from_numpy(v + rng.normal(0, 0.2, (400, 2)))
+    some = torch.from_numpy(rng.random(400) < 0.7)
+    factors = torch.from_numpy(v).double()
+    holes = factors.clone()
+    holes[~some, 0] = unknown
+    found = knn_factors(codes, holes)
+    assert found.parts["factor 0"] == pytest.approx(knn_factors(codes[some], factors[some]).parts["factor 0"], abs=1e-12)
+    assert found.parts["factor 1"] == knn_factors(codes, factors).parts["factor 1"]
+    assert found.value == pytest.approx(np.mean(list(found.parts.values())))
+    # Of a quantity, negative values are values.
+    shifted = (factors - 1.5) * 2
+    assert knn_factors(codes, shifted, factor_sizes=[0, 0]).parts == knn_factors(codes, factors).parts
+    labels = torch.from_numpy(v[:, 0])
+    masked = torch.where(some, labels, -1)
+    assert knn_accuracy(codes, masked) == knn_accuracy(codes[some], labels[some])

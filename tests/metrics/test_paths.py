@@ -56,3 +56,13 @@ def test_cycle_error_of_a_perfect_pair_a_biased_and_a_forgetful_encoder():
     assert forgetful.value == pytest.approx(forgetful.floor)
     assert forgetful.value == pytest.approx(math.sqrt(8 / math.pi), rel=0.05)  # mean norm of 3 normals
     assert cycle_error(PRIOR, same, same, SPACE).floor > forgetful.floor
+
+
+def test_a_straight_way_is_at_the_ceiling_a_jump_at_the_floor_and_a_detour_between():
+    straight = perceptual_path_length(PRIOR, lambda z: 2 * z, same, SPACE, eps=1e-2)
+    assert straight.value == pytest.approx(straight.ceiling, rel=1e-3)
+    assert straight.floor == pytest.approx(straight.ceiling / 1e-2)
+    bent = perceptual_path_length(PRIOR, lambda z: z + (3 * z).sin(), same, SPACE, eps=1e-2)
+    assert 1.2 * bent.ceiling < bent.value < bent.floor
+    jumps = perceptual_path_length(torch.cat([PRIOR] * 4), lambda z: z.sign(), same, SPACE, eps=1e-2, n_pairs=1000)
+    assert jumps.value == pytest.approx(jumps.floor, rel=0.4)  # seldom seen, and then large

@@ -135,3 +135,19 @@ def test_what_cannot_be_read_is_a_reason():
 def test_a_collapsed_code_is_at_the_floor():
     y = torch.arange(200) % 4
     assert probe(torch.zeros(200, 3), torch.zeros(200, 3), y, y).value == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("unknown", [-1.0, float("nan")])
+def test_a_negative_class_of_a_factor_is_unknown_and_no_class(unknown):
+    rng = np.random.default_rng(0)
+    v = torch.from_numpy(rng.integers(0, 3, (600, 1))).double()
+    codes = v + torch.from_numpy(rng.normal(0, 0.3, (600, 1)))
+    holes = v.clone()
+    holes[torch.from_numpy(rng.random(600) < 0.6)] = unknown  # as a class it would be the commonest answer
+    split = (slice(None, 300), slice(300, None))
+    given = {"codes": codes[split[0]], "codes_train": codes[split[1]], "ladder": "linear"}
+    found = probe(**given, factors=holes[split[0]], factors_train=holes[split[1]])
+    assert found.value == pytest.approx(probe(**given, factors=v[split[0]], factors_train=v[split[1]]).value, abs=0.05)
+    assert found.parts["chance"]["factor 0"] == pytest.approx(1 / 3, abs=0.08)
+    negative = {"factors": v[split[0]] - 5, "factors_train": v[split[1]] - 5, "factor_sizes": [0]}
+    assert probe(**given, **negative).value == probe(**given, factors=v[split[0]], factors_train=v[split[1]]).value

@@ -115,3 +115,10 @@ def test_the_floor_of_images_is_clamped_as_they_are_and_repeats():
     assert first.floor == again.floor != other.floor
     with pytest.raises(NotApplicable, match="no strength"):
         denoising_mse(x, x, {}, lambda z: z)
+
+
+def test_training_items_by_heart_are_the_floor_of_the_gap():
+    x, x_train = (torch.randn(300, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    by_heart = generalization_gap(x, x_train.mean(0).expand(300, 4), x_train, x_train)
+    assert by_heart.value == pytest.approx(by_heart.floor)
+    assert by_heart.value == pytest.approx(1.0, rel=0.1)

@@ -71,13 +71,25 @@ class Arrays:
         if name not in self._made:
             try:
                 make = getattr(self, f"_{name}")
-                self._made[name] = self.kept.get(name, make) if self.kept and name in KEPT else make()
+                self._made[name] = self.kept.get(name, make, self.numbers(name)) if self.kept and name in KEPT else make()
             except Exception as error:
                 self._made[name] = error
         found = self._made[name]
         if isinstance(found, Exception):
             raise found
         return found
+
+    def numbers(self, name: str) -> dict[str, Any]:
+        """What an array depends on beside weights, data, extractor and code."""
+        found: dict[str, Any] = {"n": len(self.rows), "batch_size": self.batch_size, "seed": self.seed}
+        if "samples" in name:
+            found["drawn"] = self.drawn
+        if name.startswith("features_"):
+            found["reference"] = self.reference
+        if name == "log_weights":
+            found |= {"items": min(len(self.rows), int(self.settings["importance_items"]))}
+            found |= {"draws": int(self.settings["importance_samples"])}
+        return found | ({"noise": list(self.settings["noise"])} if name == "noisy_codes" else {})
 
     def provenance(self, names: set[str]) -> dict[str, Any]:
         """Where these arrays came from: what must agree for two scores to be comparable."""
@@ -137,7 +149,9 @@ class Arrays:
         mode, draw, kl, each, indices, spread = (joined([part[k] for part in parts]) for k in range(6))
         assert mode is not None
         assert draw is not None
-        return Encoded(mode, draw, PosteriorArrays(kl, None if each is None else each.double().mean(0)), indices, spread)
+        nats = None if each is None else each.double()
+        error = nats.std(0) / len(nats) ** 0.5 if nats is not None and len(nats) > 1 else None
+        return Encoded(mode, draw, PosteriorArrays(kl, None if nats is None else nats.mean(0), error), indices, spread)
 
     def _codes(self) -> Tensor:
         return self._coordinates(self.get("encoded"))

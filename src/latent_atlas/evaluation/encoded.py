@@ -13,10 +13,13 @@ from latent_atlas.models.posteriors import DiagonalNormal, Posterior
 
 @dataclass(frozen=True)
 class PosteriorArrays:
-    """q(z | x) of N items as numbers in nats: the KL to the prior (N,), and per dimension, its mean over items (d,)."""
+    """q(z | x) of N items as numbers in nats: the KL to the prior (N,), and per dimension, its mean over items (d,) with the
+    standard error of that mean.
+    """
 
     kl: Tensor | None
     kl_per_dimension: Tensor | None
+    kl_error: Tensor | None = None
 
 
 @dataclass(frozen=True)

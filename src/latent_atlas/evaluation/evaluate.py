@@ -30,7 +30,6 @@ from latent_atlas.evaluation.scoring import Score, score
 from latent_atlas.evaluation.table import description, page
 from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.evaluation.verdict import headline, traversal_order, verdict
-from latent_atlas.evaluation.vocabulary import SETTINGS
 from latent_atlas.loading import load_folder
 from latent_atlas.metrics.result import NotApplicable
 from latent_atlas.operations import samplers
@@ -81,7 +80,8 @@ def _evaluate(
     model = load_folder(folder).to(device(train_section.get("trainer", {}).get("accelerator", "cpu")))
     module = DataModule(data, resident=False)
     extractor = load_features(features, module.spec.x)
-    kept = Kept(workspace.work() / "arrays" / train_section["run"], mark(train_section, trained, module, extractor, conf))
+    folder_kept = workspace.work() / "arrays" / train_section["run"]
+    kept = Kept(folder_kept, mark(train_section, trained, module, extractor), str(section.get("code", "")))
     arrays = Arrays(model, module, extractor, conf["n_samples"], conf["batch_size"], conf.get("seed", 0), conf, kept)
     width = model.space.dimensions if "encode" in model.verbs() else None
     references = References(arrays, width, features.parent / ".floors", str(section.get("code", "")))
@@ -118,13 +118,10 @@ def _evaluate(
     return result
 
 
-def mark(
-    train_section: Section, trained: Mapping[str, Any], data: DataModule, features: FeatureSet, conf: Mapping[str, Any]
-) -> str:
-    """What the arrays of an evaluation depend on: weights, the model's code, items, extractor and noise; not the metrics."""
-    numbers = {key: conf.get(key) for key in ("n_samples", "batch_size", "seed", *SETTINGS) if key not in ("refits", "resamples")}
+def mark(train_section: Section, trained: Mapping[str, Any], data: DataModule, features: FeatureSet) -> str:
+    """What all arrays of an evaluation depend on: weights, the model's code, data and extractor; not numbers, not the metrics."""
     sources = [Path(module.__file__ or "").read_bytes() for module in (arrays_module, encoded_module, extractors_module)]
-    parts = [trained["sha256"], train_section.get("code"), data.card["content_hash"], features.hash, numbers]
+    parts = [trained["sha256"], train_section.get("code"), data.card["content_hash"], features.hash]
     found = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
     for source in sources:
         found.update(source)

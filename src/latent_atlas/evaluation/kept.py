@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from latent_atlas.training.outputs import atomic_save
 
 KEPT = (
     "encoded", "encoded_train", "recon", "recon_train", "samples", "features_recon", "features_samples", "log_weights",
-    "posterior_log_density", "noisy_codes", "features_train",
+    "log_prob", "likelihood", "posterior_log_density", "noisy_codes", "features_train",
 )  # fmt: skip
 LARGEST = 256 << 20  # bytes of one array: what is larger is computed anew rather than fill the disk
 
@@ -27,19 +29,27 @@ class Kept:
 
     Args:
         folder: of the run.
-        mark: of everything that the arrays depend on: weights, data, items, seed, code of the model.
+        mark: of what all arrays depend on: weights, data, extractor, code of the model.
+        code: a digest of the code that computes metrics, for the scores of those that ask for the model itself.
     """
 
-    def __init__(self, folder: Path, mark: str) -> None:
-        self.folder = folder / mark
+    def __init__(self, folder: Path, mark: str, code: str = "") -> None:
+        self.folder, self.code = folder / mark, code
         if folder.is_dir():
             for other in folder.iterdir():
                 if other != self.folder:
                     shutil.rmtree(other, ignore_errors=True)
 
-    def get(self, name: str, make: Callable[[], Any]) -> Any:
-        """The array as it was kept, or made and kept; one that cannot be read is made again."""
-        path = self.folder / f"{name}.pt"
+    def get(self, name: str, make: Callable[[], Any], on: Mapping[str, Any] | None = None) -> Any:
+        """The array as it was kept, or made and kept; one that cannot be read is made again.
+
+        Args:
+            name: of the array.
+            make: computes it.
+            on: the numbers that it depends on beside the mark; of others nothing is computed anew.
+        """
+        said = json.dumps(on or {}, sort_keys=True, default=str)
+        path = self.folder / f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:12]}.pt"
         if path.is_file():
             try:
                 with torch.serialization.safe_globals([Encoded, PosteriorArrays]):

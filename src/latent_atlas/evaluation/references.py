@@ -35,6 +35,7 @@ TITLES = {
     "mean_item": "mean item",
     "factors": "factors as codes",
     "real": "other real items",
+    "copy": "the items themselves",
     "raw": "raw observations",
     "train_copy": "copy of the training set",
 }
@@ -178,6 +179,10 @@ class StandIn:
     def _real(self) -> dict[str, Callable[[], Any]]:
         return {
             "features_samples": lambda: self.arrays.get("features_other")[: self.arrays.drawn],
+        }
+
+    def _copy(self) -> dict[str, Callable[[], Any]]:
+        return {
             "recon": lambda: self.arrays.get("x"),
             "features_recon": lambda: self.arrays.get("features_real"),
         }

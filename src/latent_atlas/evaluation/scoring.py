@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import math
@@ -11,7 +12,7 @@ from typing import Any
 from latent_atlas.building import locate
 from latent_atlas.evaluation.arrays import Arrays
 from latent_atlas.evaluation.references import TITLES, References
-from latent_atlas.evaluation.vocabulary import VOCABULARY
+from latent_atlas.evaluation.vocabulary import OF_PASSES, VOCABULARY
 from latent_atlas.metrics.result import Measured, NotApplicable
 
 BUDGETS = ("quick", "standard", "full")
@@ -30,8 +31,7 @@ def score(
         wanted = requirements(function, conf.get("arguments") or {})
         provenance = arrays.provenance(set(wanted)) | {"protocol": protocol}
         refuse(conf, arrays.data.spec.x.kind, budget)
-        compute = functools.partial(call, function, wanted, conf.get("arguments") or {})
-        measured = compute(arrays)
+        measured = once(conf, wanted, arrays, functools.partial(call, function, wanted, conf.get("arguments") or {}))
         key, found = entry(conf, {**provenance, **measured.provenance}, measured)
         found["interval_by"] = interval_by(conf, found, wanted, arrays)
         if references is not None:
@@ -45,6 +45,24 @@ def score(
         return entry(conf, provenance, status="failed", reason=f"{type(error).__name__}: {error}")
 
 
+def once(conf: Mapping[str, Any], wanted: Mapping[str, bool], arrays: Arrays, compute: Callable[[Arrays], Measured]) -> Measured:
+    """The metric's value; of one that asks for the model itself it is kept, since its passes leave no array."""
+    if arrays.kept is None or not OF_PASSES & set(wanted):
+        return compute(arrays)
+
+    def made() -> dict[str, Any]:
+        try:
+            return dataclasses.asdict(compute(arrays))
+        except NotApplicable as reason:
+            return {"reason": str(reason)}
+
+    on = {"target": conf["_target_"], "arguments": conf.get("arguments"), "settings": arrays.settings, "code": arrays.kept.code}
+    found = arrays.kept.get(f"score-{conf['name']}", made, on | arrays.numbers(conf["name"]))
+    if "reason" in found:
+        raise NotApplicable(found["reason"])
+    return Measured(**found)
+
+
 def by_protocol(conf: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:
     """The metric's configuration with the arguments of that protocol."""
     if protocol == "atlas":
@@ -56,9 +74,9 @@ def by_protocol(conf: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:
 
 
 def interval_by(conf: Mapping[str, Any], found: Score, wanted: Mapping[str, bool], arrays: Arrays) -> str | None:
-    """Where the interval came from."""
+    """Where the interval came from, or why there is none where the metric says so."""
     if found["interval"] is None:
-        return None
+        return found["parts"].get("no_interval")
     if conf.get("interval_is"):
         return str(conf["interval_is"])
     if "refits" in wanted and arrays.get("refits") > 1:

@@ -53,5 +53,6 @@ DRAWN = frozenset({
     "log_prob", "log_weights", "samples", "features_samples", "probabilities_samples", "posterior", "posterior_log_density",
     "draws", "prior", "noisy_codes", "seed",
 })  # fmt: skip
+OF_PASSES = frozenset({"encode", "decode"})  # the model itself
 OF_LIKELIHOOD = frozenset({"log_prob", "log_weights"})
 OF_SAMPLES = frozenset({"samples", "features_samples", "probabilities_samples"})

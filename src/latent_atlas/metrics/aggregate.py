@@ -21,8 +21,9 @@ from latent_atlas.spaces.kernels import KERNELS
 def mmd(draws: Tensor, prior: Tensor, kernel: str = "imq", limit: int = 1000, permutations: int = 50, seed: int = 0) -> Measured:
     """Maximum mean discrepancy² of draws and prior, unbiased; kernels are bounded by 1, so it lies between about 0 and 2.
 
-    The ceiling is the mean, and ``noise`` in the parts the 95 % point, of the same estimate with draws and prior dealt anew to the
-    two sides: what an aggregate posterior equal to the prior reaches at this N. ``p`` is the share of deals that reach the value.
+    The floor is that of a single place in which all draws lie. The ceiling is the mean, and ``noise`` in the parts the 95 % point,
+    of the same estimate with draws and prior dealt anew to the two sides: what an aggregate posterior equal to the prior reaches at
+    this N. ``p`` is the share of deals that reach the value.
 
     Args:
         draws: (N, d) coordinates, one draw of q(z | x) per item.
@@ -45,9 +46,10 @@ def mmd(draws: Tensor, prior: Tensor, kernel: str = "imq", limit: int = 1000, pe
     # Two parts: the first order, which vanishes where the clouds are equal, and the noise of equal clouds, which does not.
     half = Z95 * math.sqrt(4 * float(terms.var()) / n + float(dealt.var()))
     found = float(value)
+    one_place = float(paired(gram(draws[:1].expand(n, -1), prior[:n], kernel), torch.arange(2 * n))[0])
     parts = {"noise": float(dealt.quantile(0.95)), "p": (1 + int((dealt >= value).sum())) / (1 + permutations)}
     provenance: dict[str, Any] = {"n": n, "kernel": kernel, "estimator": "unbiased"}
-    return Measured(found, (found - half, found + half), ceiling=float(dealt.mean()), provenance=provenance, parts=parts)
+    return Measured(found, (found - half, found + half), one_place, float(dealt.mean()), provenance=provenance, parts=parts)
 
 
 def energy_distance(draws: Tensor, prior: Tensor, limit: int = 1000, permutations: int = 50, seed: int = 0) -> Measured:
@@ -82,7 +84,8 @@ def prior_holes(draws: Tensor, prior: Tensor, quantile: float = 0.99, limit: int
     """Share of prior draws that lie in a hole: farther from every draw of the aggregate posterior than these from each other.
 
     Farther than the ``quantile`` of the draws' distances to their nearest other draw. An aggregate posterior equal to the prior
-    leaves 1 − ``quantile``, the ceiling. Draws that cover more than the prior leave no holes: ``mmd`` sees them.
+    leaves 1 − ``quantile``, the ceiling; draws in a single place leave all of it, the floor. Draws that cover more than the prior
+    leave no holes: ``mmd`` sees them.
 
     Args:
         draws: (N, d) coordinates, one draw of q(z | x) per item.
@@ -103,7 +106,7 @@ def prior_holes(draws: Tensor, prior: Tensor, quantile: float = 0.99, limit: int
     found = mean_of((away > reach).double(), quantile=quantile)
     ceiling = 1 - quantile
     parts = {"reach": float(reach), "median_away": float(away.median())}
-    return Measured(found.value, found.interval, ceiling=ceiling, provenance={**found.provenance, "n": n}, parts=parts)
+    return Measured(found.value, found.interval, 1.0, ceiling, provenance={**found.provenance, "n": n}, parts=parts)
 
 
 def nearest_distance(rows: Tensor, others: Tensor, skip: bool = False, block: int = 1024) -> Tensor:

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from latent_atlas.metrics.intervals import refitted
 from latent_atlas.metrics.neighbours import PRODUCTS, centred, nearest
-from latent_atlas.metrics.result import Measured, NotApplicable, mean_of
+from latent_atlas.metrics.result import Z95, Measured, NotApplicable, mean_of
 
 Labels = NDArray[np.int64]
 Agreement = Callable[[Labels, Labels], float]
+HALVES = 10  # of the items, for the interval of components
 SUBSET = 0.8  # of the items in each refit of k-means
 
 
-def class_component(codes: Tensor, labels: Tensor, k: int = 5, limit: int = 5000, seed: int = 0) -> Measured:
+def class_component(codes: Tensor, labels: Tensor, k: int = 5, limit: int = 5000, resamples: int = 0, seed: int = 0) -> Measured:
     """Mean over classes of the share of a class that lies in its largest component of the k-NN graph.
 
     The graph joins each item with its k nearest others, whatever their class; then only edges inside a class are kept. 1: every
@@ -31,7 +32,8 @@ def class_component(codes: Tensor, labels: Tensor, k: int = 5, limit: int = 5000
         labels: (N,) int64; a negative one is missing.
         k: neighbours of each item.
         limit: the most items that are used.
-        seed: of the shuffle.
+        resamples: of the interval, at most 10: halves of the items, for items drawn twice would be each other's nearest.
+        seed: of the shuffle and of the halves.
 
     Raises:
         NotApplicable: at most k items, or a single class.
@@ -41,9 +43,18 @@ def class_component(codes: Tensor, labels: Tensor, k: int = 5, limit: int = 5000
         raise NotApplicable(f"{len(z)} items have no {k} neighbours each")
     neighbours = nearest(z, k).numpy()
     shares = component_shares(neighbours, y)
-    shuffled = component_shares(neighbours, np.random.default_rng(seed).permutation(y))
+    rng = np.random.default_rng(seed)
+    shuffled = component_shares(neighbours, rng.permutation(y))
+    value = float(np.mean(list(shares.values())))
+    halves: list[float] = []
+    for _ in range(min(resamples, HALVES) if len(z) >= 4 * (k + 1) else 0):
+        rows = np.sort(rng.permutation(len(z))[: len(z) // 2])
+        halves.append(float(np.mean(list(component_shares(nearest(z[rows], k).numpy(), y[rows]).values()))))
+    # Two halves are as far apart as two sets of that size: without replacement, N / 2 of N spread as the mean of N does.
+    half = Z95 * float(np.std(halves, ddof=1)) if len(halves) > 1 else None
     return Measured(
-        float(np.mean(list(shares.values()))),
+        value,
+        None if half is None else (value - half, value + half),
         floor=float(np.mean(list(shuffled.values()))),
         ceiling=1.0,
         provenance={"n": len(z), "k": k},
@@ -118,7 +129,8 @@ def silhouette(codes: Tensor, labels: Tensor, limit: int = 2000, seed: int = 0) 
     rows = centred(z)
     distances = torch.cdist(rows, rows, compute_mode=PRODUCTS).fill_diagonal_(0)  # products leave 1e-8 there
     shuffled = silhouettes(distances, np.random.default_rng(seed).permutation(y)).mean()
-    return mean_of(silhouettes(distances, y), floor=float(shuffled))
+    found = mean_of(silhouettes(distances, y))
+    return Measured(found.value, found.interval, float(shuffled), 1.0, found.provenance)
 
 
 def silhouettes(distances: Tensor, y: Labels) -> Tensor:

@@ -73,20 +73,24 @@ def latent_information(posterior_log_density: Tensor, posterior: PosteriorArrays
     return Measured(found.value, found.interval, 0.0, math.log(n), found.provenance, parts)
 
 
-def codebook_use(indices: Tensor, codebook_size: int) -> Measured:
+def codebook_use(indices: Tensor, codebook_size: int, resamples: int = 0, seed: int = 0) -> Measured:
     """Share of codebook entries that held-out items use at least once.
 
     Args:
         indices: (N, ...) int64.
         codebook_size: entries; the ceiling is what the number of indices allows.
+        resamples: of items, for the interval.
+        seed: of the resamples.
     """
     counts = np.bincount(indices.reshape(-1).numpy(), minlength=codebook_size)
     if len(counts) > codebook_size:
         raise ValueError(f"an index of {len(counts) - 1} is none of a codebook of {codebook_size} entries")
     used = int((counts > 0).sum())
     provenance = {"n": len(indices), "entries": codebook_size}
-    ceiling = min(1.0, indices.numel() / codebook_size)
-    return Measured(used / codebook_size, floor=1 / codebook_size, ceiling=ceiling, provenance=provenance, parts={"used": used})
+    ceiling, entries = min(1.0, indices.numel() / codebook_size), indices.reshape(len(indices), -1).numpy()
+    value = used / codebook_size
+    interval = bootstrap(value, lambda some: len(np.unique(entries[some])) / codebook_size, len(entries), resamples, seed)
+    return Measured(value, interval, floor=1 / codebook_size, ceiling=ceiling, provenance=provenance, parts={"used": used})
 
 
 def codebook_perplexity(indices: Tensor, codebook_size: int | None = None, resamples: int = 0, seed: int = 0) -> Measured:

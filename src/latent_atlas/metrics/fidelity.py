@@ -242,7 +242,7 @@ def inception_score(probabilities_samples: Tensor, probabilities_real: Tensor, r
     return Measured(drawn, interval, floor=1.0, ceiling=value(probabilities_real[: len(probabilities_samples)]), provenance=said)
 
 
-def modes_hit(probabilities_samples: Tensor, probabilities_real: Tensor) -> Measured:
+def modes_hit(probabilities_samples: Tensor, probabilities_real: Tensor, resamples: int = 0) -> Measured:
     """How many classes of the data samples reach, as the extractor sees them (as of Stacked MNIST, Srivastava et al. 2017).
 
     A class is reached where its share among samples is at least a tenth of that among real items. ``parts`` has both shares.
@@ -253,10 +253,18 @@ def modes_hit(probabilities_samples: Tensor, probabilities_real: Tensor) -> Meas
     """
     real, drawn = _class_shares(probabilities_real), _class_shares(probabilities_samples)
     there = real > 0
-    reached = int(((drawn >= real / 10) & there).sum())
+    classes = probabilities_samples.argmax(1).numpy()
+
+    def reached(rows: Rows) -> float:
+        share = np.bincount(classes[rows], minlength=len(real)) / len(rows)
+        return float(((share >= real / 10) & there).sum())
+
+    n = len(classes)
+    value = reached(np.arange(n))
+    interval = bootstrap(value, reached, n, resamples)
     parts = {"real": real.tolist(), "samples": drawn.tolist()}
-    said = {"n": len(probabilities_samples), "classes": int(there.sum())}
-    return Measured(float(reached), floor=1.0, ceiling=float(there.sum()), provenance=said, parts=parts)
+    said = {"n": n, "classes": int(there.sum())}
+    return Measured(value, interval, floor=1.0, ceiling=float(there.sum()), provenance=said, parts=parts)
 
 
 def modes_kl(probabilities_samples: Tensor, probabilities_real: Tensor, resamples: int = 0) -> Measured:

@@ -44,6 +44,18 @@ class Factor:
         return Factor(self.name, self.values[(np.cumsum(self.known) - 1)[rows[known]]], known, self.continuous)
 
 
+def is_quantity(column: NDArray[Any], size: int | None = None) -> bool:
+    """Whether a factor is a quantity: of size 0, or, where that is not said, not of whole numbers alone."""
+    if size is not None:
+        return size == 0
+    return bool(np.issubdtype(column.dtype, np.floating) and (np.nan_to_num(column) % 1 != 0).any())
+
+
+def known_of(column: NDArray[Any], quantity: bool) -> NDArray[np.bool_]:
+    """The items (N,) whose value is known: no NaN, and no negative class."""
+    return np.isfinite(column) if quantity else np.isfinite(column) & (column >= 0)
+
+
 def factors_of(
     factors: ArrayLike, names: Sequence[str] | None = None, sizes: Sequence[int] | None = None
 ) -> tuple[list[Factor], list[str]]:
@@ -61,9 +73,8 @@ def factors_of(
     names = list(names or [f"factor {k}" for k in range(table.shape[1])])
     kept, constant = [], []
     for k, column in enumerate(table.T):
-        whole = not np.issubdtype(column.dtype, np.floating) or bool((np.nan_to_num(column) % 1 == 0).all())
-        continuous = sizes[k] == 0 if sizes is not None else not whole
-        known = np.isfinite(column) if continuous else np.isfinite(column) & (column >= 0)
+        continuous = is_quantity(column, None if sizes is None else sizes[k])
+        known = known_of(column, continuous)
         values = column[known]
         if len(values) and (values != values[0]).any():
             kept.append(Factor(names[k], values if continuous else values.astype(np.int64), known, bool(continuous)))

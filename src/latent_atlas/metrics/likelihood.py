@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from latent_atlas.metrics.result import Measured, NotApplicable, mean_of
+from latent_atlas.metrics.result import Z95, Measured, NotApplicable, mean_of
 
 DEAD = 0.01  # nats: a dimension below this carries nothing (METRICS: active units by KL)
 
@@ -70,8 +70,16 @@ def bits_per_dimension(log_weights: Tensor, x: Tensor) -> Measured:
 
 
 def active_dimensions(posterior: PosteriorArrays, threshold: float = DEAD) -> Measured:
-    """How many dimensions carry at least ``threshold`` nats on average over items."""
+    """How many dimensions carry at least ``threshold`` nats on average over items.
+
+    The interval counts those that do at the lower and at the upper end of their own, where ``kl_error``, the standard error of each
+    dimension's mean, is known.
+    """
     if posterior.kl_per_dimension is None:
         raise NotApplicable("the posterior has no KL per dimension")
-    active = int((posterior.kl_per_dimension >= threshold).sum())
-    return Measured(float(active), ceiling=float(len(posterior.kl_per_dimension)), provenance={"threshold": threshold})
+    found, error = posterior.kl_per_dimension, getattr(posterior, "kl_error", None)
+    active = float((found >= threshold).sum())
+    interval = None
+    if error is not None:
+        interval = (float((found - Z95 * error >= threshold).sum()), float((found + Z95 * error >= threshold).sum()))
+    return Measured(active, interval, 0.0, float(len(found)), provenance={"threshold": threshold})

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_atlas.metrics.information import quantile_bins
+from latent_atlas.metrics.information import is_quantity, known_of, quantile_bins
 from latent_atlas.metrics.result import Measured, NotApplicable, mean_of
 
 PRODUCTS = "use_mm_for_euclid_dist"  # |a|² + |b|² − 2ab by a matrix product: 20 times faster, and exact enough for ``centred`` rows
@@ -41,12 +41,13 @@ def knn_accuracy(codes: Tensor, labels: Tensor, k: int = 10) -> Measured:
 
     Args:
         codes: (N, d).
-        labels: (N,) int64.
+        labels: (N,) int64; items with a negative one are left out.
         k: neighbours that vote.
 
     Raises:
         NotApplicable: at most k items, or a single label.
     """
+    codes, labels = codes[labels >= 0], labels[labels >= 0]
     _enough(len(codes), k)
     counts = torch.bincount(labels)
     if int((counts > 0).sum()) < 2:
@@ -55,22 +56,33 @@ def knn_accuracy(codes: Tensor, labels: Tensor, k: int = 10) -> Measured:
     return mean_of((votes.argmax(1) == labels).double(), floor=float(counts.max()) / len(labels), k=k)
 
 
-def knn_factors(codes: Tensor, factors: Tensor, factor_names: Sequence[str] | None = None, k: int = 10, bins: int = 5) -> Measured:
+def knn_factors(
+    codes: Tensor,
+    factors: Tensor,
+    factor_names: Sequence[str] | None = None,
+    factor_sizes: Sequence[int] | None = None,
+    k: int = 10,
+    bins: int = 5,
+) -> Measured:
     """How often neighbours agree on a factor, beyond chance, mean over factors: (agreement − chance) / (1 − chance).
 
     A factor of more than ``bins`` values is cut into groups of equal mass first: neighbours in one fifth of its range agree. 0 is
-    chance, 1 is full agreement on all factors.
+    chance, 1 is full agreement on all factors. An item whose factor is unknown (a negative class, a NaN) is no part of that one.
     """
     _enough(len(codes), k)
     neighbours = nearest(codes, k)
     names = factor_names or [f"factor {index}" for index in range(factors.shape[1])]
-    skills = {}
-    for name, column in zip(names, factors.T, strict=True):
-        group = torch.as_tensor(quantile_bins(column.numpy(), bins))
-        chance = float((torch.bincount(group).double() / len(group)).square().sum())
-        if chance < 1:
-            agreement = (group[neighbours] == group[:, None]).double().mean(1)
-            skills[name] = (agreement - chance) / (1 - chance)
+    skills: dict[str, Tensor] = {}
+    for index, (name, column) in enumerate(zip(names, factors.numpy().T, strict=True)):
+        known = known_of(column, is_quantity(column, None if factor_sizes is None else factor_sizes[index]))
+        near = neighbours if known.all() else nearest(codes[known], k) if known.sum() > k else None
+        group = torch.as_tensor(quantile_bins(column[known], bins))
+        chance = float((torch.bincount(group).double() / len(group)).square().sum()) if len(group) else 1.0
+        if near is not None and chance < 1:
+            agreement = (group[near] == group[:, None]).double().mean(1)
+            # Spread over all items, so that their mean is that over the known ones.
+            skills[name] = torch.zeros(len(codes), dtype=torch.float64)
+            skills[name][torch.from_numpy(known)] = (agreement - chance) / (1 - chance) * len(codes) / len(group)
     if not skills:
         raise NotApplicable("every factor is constant on these items")
     found = mean_of(torch.stack(list(skills.values())).mean(0), floor=0.0, k=k, bins=bins)

@@ -22,7 +22,8 @@ def perceptual_path_length(
     """E |φ(G(γ(t))) − φ(G(γ(t + ε)))|² / ε² over geodesics γ between prior draws, t uniform in [0, 1 − ε] (Karras et al. 2019).
 
     γ is the space's own geodesic, so a curved space is not left; φ is the extractor, hence the key names space, ε and extractor.
-    The whole image counts, and no pair is thrown away as in StyleGAN's code; the median stands in the parts.
+    The ceiling, E |φ(G(b)) − φ(G(a))|², is a way straight and even in features; the floor, that over ε, one jump on each way. The
+    whole image counts, and no pair is thrown away as in StyleGAN's code; the median stands in the parts.
 
     Args:
         prior: (N, d) coordinates of prior draws; neighbours in this order are joined.
@@ -51,7 +52,10 @@ def perceptual_path_length(
         lengths.append((start - stop).square().sum(1) / eps**2)
     found = torch.cat(lengths)
     measured = mean_of(found, eps=f"{eps:.0e}".replace("e-0", "e-"), space=type(space).__name__.lower(), pairs=pairs)
-    return Measured(measured.value, measured.interval, provenance=measured.provenance, parts={"median": float(found.median())})
+    ends = in_parts(lambda z: extract(decode(z)), torch.cat([space.coordinates(a), space.coordinates(b)])).double().chunk(2)
+    straight = float((ends[0] - ends[1]).square().sum(1).mean())
+    parts = {"median": float(found.median())}
+    return Measured(measured.value, measured.interval, straight / eps, straight, measured.provenance, parts)
 
 
 def cycle_error(prior: Tensor, encode: Map, decode: Map, space: Any, limit: int = 1000) -> Measured:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latent_atlas.metrics.information import is_quantity, known_of
 from latent_atlas.metrics.intervals import refitted
 from latent_atlas.metrics.neighbours import PRODUCTS
 from latent_atlas.metrics.result import Measured, NotApplicable, TooFewSamples
@@ -58,6 +59,7 @@ def probe(
     factors: Tensor | None = None,
     factors_train: Tensor | None = None,
     factor_names: Sequence[str] | None = None,
+    factor_sizes: Sequence[int] | None = None,
     ladder: str = "linear",
     limit: int = 5000,
     refits: int = 0,
@@ -74,9 +76,10 @@ def probe(
         codes_train: (M, d) of training items.
         labels: (N,) int64; a negative one is missing.
         labels_train: (M,) of the training items.
-        factors: (N, K); NaN is missing.
+        factors: (N, K); a NaN is missing, as is a negative class.
         factors_train: (M, K) of the training items.
         factor_names: K names.
+        factor_sizes: K numbers of values, 0 for a quantity; ``None``: a column of whole numbers is one of classes.
         ladder: ``knn``, ``linear`` or ``mlp``.
         limit: the most items that are learned from, and that are read.
         refits: fits; fewer than 2 give one fit on everything and no interval.
@@ -86,7 +89,9 @@ def probe(
         NotApplicable: neither labels nor factors that vary.
         TooFewSamples: fewer than 20 items to learn from.
     """
-    train, test, targets = prepared(codes, codes_train, labels, labels_train, factors, factors_train, factor_names, limit, seed)
+    train, test, targets = prepared(
+        codes, codes_train, labels, labels_train, factors, factors_train, factor_names, limit, seed, factor_sizes
+    )
     runs, rng = [], np.random.default_rng(seed)
     for fit in range(refits if refits > 1 else 1):
         rows = rng.permutation(len(train))[: round(SUBSET * len(train))] if refits > 1 else np.arange(len(train))
@@ -111,6 +116,7 @@ def prepared(
     factor_names: Sequence[str] | None,
     limit: int,
     seed: int = 0,
+    factor_sizes: Sequence[int] | None = None,
 ) -> tuple[Tensor, Tensor, list[Target]]:
     """The codes to learn from and to read, standardised, and the targets that vary."""
     beside = (labels is None or labels_train is not None) and (factors is None or factors_train is not None)
@@ -129,13 +135,22 @@ def prepared(
         targets.append(Target("class", labels_train[: len(train)].clamp(min=MISSING), labels[: len(test)].clamp(min=MISSING)))
     if factors is not None and factors_train is not None:
         names = factor_names or [f"factor {k}" for k in range(factors.shape[1])]
-        pairs = zip(names, factors_train[: len(train)].T, factors[: len(test)].T, strict=True)
-        targets += [Target(name, *grouped(a.double(), b.double())) for name, a, b in pairs]
+        sizes: list[int | None] = list(factor_sizes) if factor_sizes else [None] * len(names)
+        pairs = zip(names, factors_train[: len(train)].T, factors[: len(test)].T, sizes, strict=True)
+        targets += [Target(name, *grouped(*known_or_nan(a, b, size))) for name, a, b, size in pairs]
+    targets = [target for target in targets if (target.test != MISSING).any()]
     targets = [target for target in targets if len(torch.unique(target.train[target.train != MISSING])) > 1]
     if not targets:
         raise NotApplicable("there are neither labels nor factors that vary")
     learned, held = standardised(train, test)
     return learned, held, targets
+
+
+def known_or_nan(train: Tensor, test: Tensor, size: int | None) -> tuple[Tensor, Tensor]:
+    """A factor in float64, NaN where it is unknown."""
+    quantity = is_quantity(torch.cat([train, test]).numpy(), size)
+    both = [part.double().masked_fill(~torch.from_numpy(known_of(part.numpy(), quantity)), torch.nan) for part in (train, test)]
+    return both[0], both[1]
 
 
 def grouped(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:

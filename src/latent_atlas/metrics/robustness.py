@@ -19,7 +19,8 @@ from latent_atlas.metrics.result import Z95, Measured, NotApplicable, mean_of
 def generalization_gap(x: Tensor, recon: Tensor, x_train: Tensor, recon_train: Tensor) -> Measured:
     """Held-out minus training mean squared error: above 0, training items were learned by heart to that extent.
 
-    The ceiling is 0. ``share`` in the parts is the gap as a share of the held-out error.
+    The ceiling is 0; the floor that of training items known by heart and their mean answered to all others. ``share`` in the parts
+    is the gap as a share of the held-out error.
 
     Args:
         x: (N, *shape) held-out items.
@@ -34,7 +35,9 @@ def generalization_gap(x: Tensor, recon: Tensor, x_train: Tensor, recon_train: T
     parts = {"held_out": float(held.mean()), "train": float(seen.mean())}
     parts["share"] = value / parts["held_out"] if parts["held_out"] > 0 else 0.0
     interval = None if half is None else (value - half, value + half)
-    return Measured(value, interval, ceiling=0.0, provenance={"n": len(held), "n_train": len(seen)}, parts=parts)
+    mean = x_train[: len(recon_train)].double().mean(0, keepdim=True)
+    by_heart = float(squared_errors(x, mean.to(recon.dtype).expand(x.shape)).mean())
+    return Measured(value, interval, by_heart, 0.0, {"n": len(held), "n_train": len(seen)}, parts)
 
 
 def denoising_mse(
@@ -111,6 +114,7 @@ def probe_under_noise(
     factors: Tensor | None = None,
     factors_train: Tensor | None = None,
     factor_names: Sequence[str] | None = None,
+    factor_sizes: Sequence[int] | None = None,
     sigma: float = 0.1,
     ladder: str = "linear",
     limit: int = 5000,
@@ -126,7 +130,8 @@ def probe_under_noise(
     sigma = nearest_strength(noisy_codes, sigma)
     codes, n = codes[: len(noisy_codes[sigma])], len(noisy_codes[sigma])
     labels, factors = labels if labels is None else labels[:n], factors if factors is None else factors[:n]
-    _, test, targets = prepared(codes, codes_train, labels, labels_train, factors, factors_train, factor_names, limit)
+    known = (labels, labels_train, factors, factors_train, factor_names)
+    _, test, targets = prepared(codes, codes_train, *known, limit, factor_sizes=factor_sizes)
     strengths = [0.0, *sorted(noisy_codes)]
     tests = [codes[: len(test)], *(noisy_codes[key][: len(test)] for key in sorted(noisy_codes))]
     train, *shaken = standardised(codes_train[:limit], *tests)

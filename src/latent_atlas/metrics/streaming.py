@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -29,7 +30,9 @@ class Streaming(Metric):
             metric.update(codes=encode(x), factors=v)
         float(metric.compute())
 
-    A metric that draws or takes the first rows depends on their order: gathered rows stand process after process.
+    A metric that draws or takes the first rows depends on their order: gathered rows stand process after process. An array may be
+    several at once: ``noisy_codes`` a mapping of each strength to rows, ``posterior`` an object with ``kl`` (B,) and
+    ``kl_per_dimension``, (B, d) or the batch's mean (d,). What is the model's (``encode``, ``decode``, ``space``) is a setting.
 
     Args:
         function: one of ``latent_atlas.metrics``.
@@ -54,15 +57,26 @@ class Streaming(Metric):
         if unknown := [name for name in (*self.arrays, *self.settings) if name not in parameters]:
             raise TypeError(f"{function.__name__} takes {', '.join(parameters)}; it knows no {', '.join(unknown)}")
         object.__setattr__(self, "higher_is_better", higher_is_better)  # torchmetrics guards it as a fact of the class
+        self.parts: dict[str, tuple[str, Any]] = {}  # state -> the array, and the part of it: a strength of noise, an attribute
         for name in self.arrays:
-            self.add_state(f"rows_{name}", default=[], dist_reduce_fx="cat")
+            if name not in COMPOSED:
+                self._holds(name)
 
-    def update(self, **batch: Tensor) -> None:
+    def _holds(self, name: str, part: Any = None) -> str:
+        """The state of an array, or of a part of one, which is new where it was not known."""
+        state = f"rows_{name}" if part is None else f"rows_{name}_{str(part).replace('.', '_')}"
+        if state not in self.parts:
+            self.parts[state] = (name, part)
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+        return state
+
+    def update(self, **batch: Any) -> None:
         """Adds a batch of each of the arrays, or of some: samples and real items may come in streams of their own."""
         if not batch or set(batch) - set(self.arrays):
             raise ValueError(f"batches are of {', '.join(self.arrays)}; there is {', '.join(batch) or 'none'}")
-        for name, rows in batch.items():
-            getattr(self, f"rows_{name}").append(torch.as_tensor(rows))
+        for name, value in batch.items():
+            for part, rows in taken_apart(name, value).items():
+                getattr(self, self._holds(name, part)).append(torch.as_tensor(rows))
 
     def compute(self) -> Tensor:
         """The metric's value of everything so far."""
@@ -70,23 +84,53 @@ class Streaming(Metric):
 
     def measured(self) -> Measured:
         """The value with its interval, floor and parts; of this process's rows unless inside ``sync_context``."""
-        given = {name: getattr(self, f"rows_{name}") for name in self.arrays}
-        for name, rows in given.items():
-            if not len(rows):
+        found: dict[str, dict[Any, Tensor]] = {name: {} for name in self.arrays}
+        for state, (name, part) in self.parts.items():
+            if len(rows := getattr(self, state)):
+                found[name][part] = dim_zero_cat(rows)
+        for name, parts in found.items():
+            if not parts:
                 raise TooFewSamples(f"no rows of {name} so far")
-        return self.function(**{name: dim_zero_cat(rows) for name, rows in given.items()}, **self.settings)
+        return self.function(**{name: COMPOSED.get(name, _whole)(parts) for name, parts in found.items()}, **self.settings)
 
     def _sync_dist(self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any | None = None) -> None:
         """As torchmetrics, whose gathering breaks where a process has seen no rows; here it sends none, of the right shape."""
         group = process_group or self.process_group
-        own = {name: (rows[0].shape[1:], rows[0].dtype) for name in self.arrays if (rows := getattr(self, f"rows_{name}"))}
+        held = {state: rows for state in self.parts if (rows := getattr(self, state))}
+        own = {state: (self.parts[state], rows[0].shape[1:], rows[0].dtype) for state, rows in held.items()}
         everyone: list[dict[str, Any]] = [{}] * dist.get_world_size(group)
         dist.all_gather_object(everyone, own, group=group)
-        known = {name: form for found in everyone for name, form in found.items()}
-        for name in set(known) - set(own):
-            shape, dtype = known[name]
-            setattr(self, f"rows_{name}", [torch.empty((0, *shape), dtype=dtype, device=self.device)])
+        known = {state: form for found in everyone for state, form in found.items()}
+        for state in sorted(known):
+            (name, part), shape, dtype = known[state]
+            self._holds(name, part)
+            if state not in own:
+                setattr(self, state, [torch.empty((0, *shape), dtype=dtype, device=self.device)])
         super()._sync_dist(dist_sync_fn, group)
+
+
+def taken_apart(name: str, value: Any) -> dict[Any, Any]:
+    """The parts of a batch of an array, each as rows; an array that is one is its own part, None."""
+    if name != "posterior":
+        return dict(value) if name in COMPOSED else {None: value}
+    kl, each = value.kl, value.kl_per_dimension
+    if each is not None and each.ndim == 1:
+        if kl is None:
+            raise ValueError("kl_per_dimension without kl must be (B, d): nobody knows how many items a mean is of")
+        each = each.expand(len(kl), -1)
+    return {part: rows for part, rows in (("kl", kl), ("kl_per_dimension", each)) if rows is not None}
+
+
+def _whole(parts: dict[Any, Tensor]) -> Tensor:
+    return parts[None]
+
+
+def _posterior(parts: dict[Any, Tensor]) -> SimpleNamespace:
+    each = parts.get("kl_per_dimension")
+    return SimpleNamespace(kl=parts.get("kl"), kl_per_dimension=None if each is None else each.double().mean(0))
+
+
+COMPOSED: dict[str, Callable[[dict[Any, Tensor]], Any]] = {"posterior": _posterior, "noisy_codes": dict}
 
 
 class StreamingMSE(Metric):
