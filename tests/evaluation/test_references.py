@@ -74,7 +74,8 @@ def counted(monkeypatch):
 
 def test_a_later_evaluation_of_the_same_weights_makes_no_pass_through_the_model(stage, monkeypatch):
     here = stage(kind="image", n=300, labels=True)
-    monkeypatch.setattr("latent_atlas.evaluation.pictures.draw", lambda *_: {})  # pictures are drawn anew
+    for drawer in ("pictures.draw", "evaluate.refitted"):  # pictures are drawn anew
+        monkeypatch.setattr(f"latent_atlas.evaluation.{drawer}", lambda *_: {})
     given = {"metrics": {name: here.section["evaluation"]["metrics"][name] for name in PASSING}}
     first = here.run(name="standard", resamples=2, **given)
     ok = {score["metric"] for score in first.scores.values() if score["status"] == "ok"}
