@@ -15,15 +15,17 @@ from latent_atlas.data.splits import Split
 
 Array = NDArray[np.float32]
 # (length, half width, grey), lengths in units of the frame: hands differ, so that no two combinations of angles look alike
-HANDS = ((0.44, 0.035, 1.0), (0.28, 0.08, 0.55))
+HANDS = ((0.44, 0.06, 1.0), (0.28, 0.16, 1.0))
 NAMES = ("angle", "angle of the short hand")
-SOFT = 1.0  # px over which an edge fades, so that a turn by less than a pixel is seen
+# px over which an edge fades: a turn by less than a pixel is seen, and pictures of near angles are near. With sharp, thin hands
+# 2,000 pictures lie so far apart that persistent homology cannot tell their torus from noise.
+SOFT = 4.0
 
 
 class Hands:
     """Grey images (1, R, R) of one hand or two on a dark dial, all angles equally often: a circle or a torus of pictures.
 
-    A hand is a segment from the centre with a round end; its pixels fade over one pixel by their exact distance from it, and the
+    A hand is a segment from the centre with a round end; its edge fades over ``SOFT`` pixels by the exact distance from it, and the
     longer hand lies on top. Angles are 2π k / steps: clockwise from three o'clock, as images count rows downwards. Every
     combination comes once, in order; k is the factor, whose last value is the neighbour of the first.
 

@@ -26,6 +26,7 @@ from latent_atlas.metrics.result import TooFewSamples
 
 Rows = NDArray[np.int64]
 LEARNING_RATE = 4e-3
+LEAST_ITEMS = 5  # training items of each value: of fewer, a factor is learned as a quantity and not as classes
 FIT_ITEMS = 10_000  # items that scale the entries of vectors, and the most that accuracy is measured on
 
 
@@ -195,6 +196,8 @@ def targets(data: DataModule) -> list[Head]:
     if factors := data.spec.first("factors"):
         field = data.spec.fields[factors]
         sizes = field.size if isinstance(field.size, tuple) else (field.size or 0,) * field.shape[0]
+        items = len(data.rows("train"))
+        sizes = tuple(0 if size * LEAST_ITEMS > items else size for size in sizes)
         known = data.take(data.rows("train")[:FIT_ITEMS])[factors].float()
         mean, scale = known.mean(0), known.std(0, correction=0).clamp(min=1e-6)
         for k, size in enumerate(sizes):

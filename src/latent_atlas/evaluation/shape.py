@@ -75,7 +75,7 @@ def advice(found: dict[str, Any]) -> str:
         seen.append(f"{parts} separate pieces")
     small = not known or min(known) < 4
     if count and small:
-        advised = "torus_vae, a product of circles" if count > 1 or not known or max(known) >= 1.5 else "torus_vae with one circle"
+        advised = "torus_vae, a product of circles" if count > 1 or not known or min(known) >= 1.5 else "torus_vae with one circle"
     elif parts > 1:
         advised = "gm_vae, a mixture as the prior"
     else:
