@@ -1,5 +1,6 @@
 """Kernel distance, neighbourhoods, memorisation and classes: known answers, and the oracle lines that concern them."""
 
+import itertools
 import math
 
 import numpy as np
@@ -293,3 +294,13 @@ def test_the_interval_of_modes_counts_those_that_are_hardly_reached():
     assert found.interval[0] < found.value < found.interval[1]
     fair = modes_hit(real, real, resamples=50)
     assert fair.interval == (10.0, 10.0)
+
+
+def test_ten_splits_are_ten_scores_of_consecutive_samples():
+    p = torch.from_numpy(np.random.default_rng(0).dirichlet(np.full(3, 0.3), 105))
+    edges = [k * 105 // 10 for k in range(11)]
+    alone = [inception_score(p[a:b], p[a:b]).value for a, b in itertools.pairwise(edges)]
+    assert inception_score(p, p, splits=10).value == pytest.approx(np.mean(alone), rel=1e-12)
+    assert inception_score(p, p, splits=10).value < inception_score(p, p).value
+    with pytest.raises(TooFewSamples):
+        inception_score(p[:20], p[:20], splits=10)
