@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from latent_atlas.metrics import fidelity
+from latent_atlas.metrics.collapse import mode_coverage
 from latent_atlas.metrics.fidelity import (
     coverage,
     density,
@@ -122,6 +123,9 @@ def test_a_collapsed_generator_keeps_precision_and_loses_everything_else():
     assert recall(real, collapsed).value < 0.15 < recall(real, fair).value
     assert coverage(real, collapsed).value < 0.15 < coverage(real, fair).value
     assert frechet(real, collapsed) > 50 * frechet(real, fair)
+    assert kid(real, collapsed).value > 50 * abs(kid(real, fair).value)
+    assert density(real, collapsed).value == pytest.approx(density(real, fair).value, abs=0.15)  # as blind as precision
+    assert mode_coverage(real, collapsed).value < 0.15 < 0.9 < mode_coverage(real, fair).value
     p_real, p_fair, p_collapsed = ((-torch.cdist(points, modes)).softmax(1) for points in (real, fair, collapsed))
     assert modes_hit(p_fair, p_real).value == 10
     assert modes_hit(p_collapsed, p_real).value == 1
@@ -153,6 +157,8 @@ def test_a_copied_training_set_shows_in_memorisation_alone():
     assert frechet(held_out, copied) == pytest.approx(frechet(held_out, fair), abs=0.05)
     for f in NEIGHBOURS:
         assert f(held_out, copied).value == pytest.approx(f(held_out, fair).value, abs=0.07)
+    assert kid(held_out, copied).value == pytest.approx(kid(held_out, fair).value, abs=0.02)
+    assert mode_coverage(held_out, copied).value == pytest.approx(mode_coverage(held_out, fair).value, abs=0.03)
     found = memorisation(held_out, copied, train)
     assert (found.value, found.floor) == (1.0, 1.0)
     assert memorisation(held_out, fair, train).value < 0.03
