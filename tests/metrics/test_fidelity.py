@@ -203,6 +203,18 @@ def test_bias_of_a_frechet_distance_from_200_to_20000_and_the_interval_at_each()
     assert np.mean([m.interval[0] <= truth <= m.interval[1] for m in shifted]) >= 0.8
 
 
+def test_a_kernel_distance_is_as_large_at_200_as_at_20000_and_its_intervals_hold_it():
+    def found(n, seed):
+        return kid(normal(n, 8, 2 * seed), normal(n, 8, 2 * seed + 1, 1.1, 0.3), subsets=10)
+
+    truth = found(20_000, 99).value
+    for n, repeats in ((200, 100), (1000, 20), (5000, 4)):
+        some = [found(n, seed) for seed in range(repeats)]
+        values = [m.value for m in some]
+        assert np.mean(values) == pytest.approx(truth, abs=3 * np.std(values) / repeats**0.5 + 0.02), n
+        assert np.mean([m.interval[0] <= truth <= m.interval[1] for m in some]) >= 0.75, n
+
+
 @pytest.mark.parametrize("function", NEIGHBOURS)
 def test_intervals_of_neighbourhoods_hold_the_mean_though_balls_are_random(function):
     found = [function(normal(500, 8, 2 * s), normal(500, 8, 2 * s + 1, 0.8, 0.3)) for s in range(20)]
