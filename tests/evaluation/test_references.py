@@ -99,6 +99,8 @@ def test_the_reference_protocol_has_only_what_a_package_defines(stage):
     result = stage(kind="image", n=200, labels=True).run(protocol="reference")
     assert entry(result, "knn_accuracy")["status"] == "not applicable"
     assert entry(result, "mse")["provenance"]["protocol"] == "reference"
+    assert entry(result, "inception_score")["provenance"]["splits"] == 10
+    assert "by LPIPS on VGG16" in entry(result, "ppl")["reason"]
 
 
 def test_what_was_kept_is_dropped_with_other_weights_and_made_again_when_it_is_damaged(tmp_path):

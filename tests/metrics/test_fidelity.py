@@ -1,5 +1,6 @@
 """Kernel distance, neighbourhoods, memorisation and classes: known answers, and the oracle lines that concern them."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from latent_atlas.metrics import fidelity
+from latent_atlas.metrics.collapse import mode_coverage
 from latent_atlas.metrics.fidelity import (
     coverage,
     density,
@@ -121,6 +123,9 @@ def test_a_collapsed_generator_keeps_precision_and_loses_everything_else():
     assert recall(real, collapsed).value < 0.15 < recall(real, fair).value
     assert coverage(real, collapsed).value < 0.15 < coverage(real, fair).value
     assert frechet(real, collapsed) > 50 * frechet(real, fair)
+    assert kid(real, collapsed).value > 50 * abs(kid(real, fair).value)
+    assert density(real, collapsed).value == pytest.approx(density(real, fair).value, abs=0.15)  # as blind as precision
+    assert mode_coverage(real, collapsed).value < 0.15 < 0.9 < mode_coverage(real, fair).value
     p_real, p_fair, p_collapsed = ((-torch.cdist(points, modes)).softmax(1) for points in (real, fair, collapsed))
     assert modes_hit(p_fair, p_real).value == 10
     assert modes_hit(p_collapsed, p_real).value == 1
@@ -152,6 +157,8 @@ def test_a_copied_training_set_shows_in_memorisation_alone():
     assert frechet(held_out, copied) == pytest.approx(frechet(held_out, fair), abs=0.05)
     for f in NEIGHBOURS:
         assert f(held_out, copied).value == pytest.approx(f(held_out, fair).value, abs=0.07)
+    assert kid(held_out, copied).value == pytest.approx(kid(held_out, fair).value, abs=0.02)
+    assert mode_coverage(held_out, copied).value == pytest.approx(mode_coverage(held_out, fair).value, abs=0.03)
     found = memorisation(held_out, copied, train)
     assert (found.value, found.floor) == (1.0, 1.0)
     assert memorisation(held_out, fair, train).value < 0.03
@@ -194,6 +201,18 @@ def test_bias_of_a_frechet_distance_from_200_to_20000_and_the_interval_at_each()
     shifted = [fid(normal(1000, 8, 2 * s), normal(1000, 8, 2 * s + 1, 1.2, 0.5), resamples=30) for s in range(20)]
     truth = 8 * (0.5**2 + 0.2**2)  # 2.32; the bias at N = 1,000 is 0.06
     assert np.mean([m.interval[0] <= truth <= m.interval[1] for m in shifted]) >= 0.8
+
+
+def test_a_kernel_distance_is_as_large_at_200_as_at_20000_and_its_intervals_hold_it():
+    def found(n, seed):
+        return kid(normal(n, 8, 2 * seed), normal(n, 8, 2 * seed + 1, 1.1, 0.3), subsets=10)
+
+    truth = found(20_000, 99).value
+    for n, repeats in ((200, 100), (1000, 20), (5000, 4)):
+        some = [found(n, seed) for seed in range(repeats)]
+        values = [m.value for m in some]
+        assert np.mean(values) == pytest.approx(truth, abs=3 * np.std(values) / repeats**0.5 + 0.02), n
+        assert np.mean([m.interval[0] <= truth <= m.interval[1] for m in some]) >= 0.75, n
 
 
 @pytest.mark.parametrize("function", NEIGHBOURS)
@@ -293,3 +312,13 @@ def test_the_interval_of_modes_counts_those_that_are_hardly_reached():
     assert found.interval[0] < found.value < found.interval[1]
     fair = modes_hit(real, real, resamples=50)
     assert fair.interval == (10.0, 10.0)
+
+
+def test_ten_splits_are_ten_scores_of_consecutive_samples():
+    p = torch.from_numpy(np.random.default_rng(0).dirichlet(np.full(3, 0.3), 105))
+    edges = [k * 105 // 10 for k in range(11)]
+    alone = [inception_score(p[a:b], p[a:b]).value for a, b in itertools.pairwise(edges)]
+    assert inception_score(p, p, splits=10).value == pytest.approx(np.mean(alone), rel=1e-12)
+    assert inception_score(p, p, splits=10).value < inception_score(p, p).value
+    with pytest.raises(TooFewSamples):
+        inception_score(p[:20], p[:20], splits=10)

@@ -6,9 +6,10 @@ import made
 import numpy as np
 import pytest
 
-from latent_atlas.report import seeds
+from latent_atlas.report import results, seeds
 from latent_atlas.report.build import build
 from latent_atlas.report.inputs import read_page
+from latent_atlas.report.ranking import plain
 
 
 def mse(value):
@@ -115,3 +116,12 @@ def test_equal_seeds_keep_the_interval_of_the_items(tmp_path):
     build(section, tmp_path, tmp_path / "out")
     text = (tmp_path / "out" / "digits.html").read_text()
     assert "the same for 2 seeds; interval over items" in text
+
+
+def test_results_name_the_agreement_of_seeds(tmp_path):
+    section = runs_of({"a": (0.10, 0.11, 0.12), "d": (0.9,)}, tmp_path)
+    text = results.write(section, tmp_path, tmp_path / "reports" / "RESULTS.md").read_text(encoding="utf-8")
+    found = seeds.agreement([run for run in page_runs(section, tmp_path) if run.label == "a"])
+    assert f"- a, 3 seeds: UDR ↑ {plain(found.value)} (pairs from" in text
+    assert f"chance {plain(found.floor)}, a seed with itself" in text
+    assert "- d," not in text

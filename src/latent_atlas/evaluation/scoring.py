@@ -70,6 +70,8 @@ def by_protocol(conf: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:
     own = conf.get("reference")
     if own is None or own is False:
         raise NotApplicable("no reference package defines it: protocol atlas alone has it")
+    if isinstance(own, str):  # a package has it, and what it takes is not here
+        raise NotApplicable(own)
     return {**conf, "arguments": {**(conf.get("arguments") or {}), **own}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -224,7 +225,8 @@ def inception_score(probabilities_samples: Tensor, probabilities_real: Tensor, r
     """exp E KL(p(y | x) ‖ p(y)) of the classes that the extractor sees in samples (Salimans et al. 2016, arXiv:1606.03498).
 
     Between 1 and the number of classes; the ceiling is that of real items. By the data set's own classifier, so it compares models
-    on one data set and is not the number that papers give for ImageNet's classes. One split: ten splits of few items are noise.
+    on one data set and is not the number that papers give for ImageNet's classes. One split: ten splits of few items are noise;
+    ``reference`` has ten, as torch-fidelity, in the order of the samples.
 
     Raises:
         TooFewSamples: fewer items in a split than classes: no sample could show them all.
@@ -233,7 +235,8 @@ def inception_score(probabilities_samples: Tensor, probabilities_real: Tensor, r
         _enough(len(p) // splits, p.shape[1])
 
     def value(p: Tensor) -> float:
-        found = [_score(part) for part in p.double().chunk(splits)]
+        edges = [k * len(p) // splits for k in range(splits + 1)]
+        found = [_score(p[a:b].double()) for a, b in itertools.pairwise(edges)]
         return float(np.mean(found))
 
     drawn = value(probabilities_samples)

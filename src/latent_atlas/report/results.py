@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from latent_atlas.report import findings, pictures
+from latent_atlas.report import findings, pictures, seeds
 from latent_atlas.report.answer import winners_of
 from latent_atlas.report.datacard import size_line
 from latent_atlas.report.entries import provenance_fields, title
@@ -60,6 +60,7 @@ def data_part(page: Page, data: DataSet, folder: Path) -> list[str]:
     answers = winners_of(page, data)
     parts.append("\n".join(f"- **{one.use.name}**: {' '.join(winner_line(one).split())}" for one in answers))
     parts.append(table(runs))
+    parts.append(seeds_lines(runs))
     if (plate := witness_plate(runs)) is not None:
         plate.save(folder / f"{data.name}-witnesses.png", optimize=True)
         parts.append(f"![Held-out items and their reconstructions](pictures/{data.name}-witnesses.png)")
@@ -93,6 +94,23 @@ def table(runs: Sequence[Run]) -> str:
     said = [f"**{name}** {lead(column)}" for name, column in zip(names, columns, strict=True)]
     notes = [f"- {one}" for one in said] + [f"- {line}" for column in columns for line in apart(column)]
     return "\n".join(lines) + "\n\n" + "\n".join(notes)
+
+
+def seeds_lines(runs: Sequence[Run]) -> str:
+    """UDR of each model with seeds, beside chance and a seed with itself, or why it has none; nothing while every model has one."""
+    lines = []
+    for label, found in seeds.by_label(runs).items():
+        if len(found) < 2:
+            continue
+        one = seeds.agreement(found)
+        if one.value is None or one.floor is None or one.ceiling is None or one.span is None:
+            lines.append(f"- {label}, {len(found)} seeds: no UDR, {one.reason}.")
+            continue
+        span = f"pairs from {plain(one.span[0])} to {plain(one.span[1])}" if len(found) > 2 else "one pair"
+        about = f"{span}; chance {plain(one.floor)}, a seed with itself {plain(one.ceiling)}; N = {one.n:,}"
+        lines.append(f"- {label}, {one.seeds} seeds: UDR ↑ {plain(one.value)} ({about}).")
+    asked = "Whether seeds of a model find the same dimensions, up to sign and order (1 is all of them):"
+    return f"{asked}\n" + "\n".join(lines) if lines else ""
 
 
 def lead(column: Column) -> str:
