@@ -53,7 +53,8 @@ def test_bootstrap_intervals_hold_the_value_of_many_items(name):
 @pytest.mark.parametrize("name", [*LINEAR, *VOTED, *TREES])
 def test_refits_give_what_is_trained_an_interval(name):
     z, v = drawn(1200, 0)
-    z = z + 1.5 * noise(1200, 3, 77)  # no vote of a better code is ever wrong
+    # No vote of a better code is ever wrong; of a worse one, a factor that is no longer told from chance halves or doubles D.
+    z = z + (0.5 if name in TREES else 1.5) * noise(1200, 3, 77)
     once, thrice = METRICS[name](z, v), METRICS[name](z, v, refits=3)
     low, high = thrice.interval
     assert once.interval is None
@@ -62,11 +63,9 @@ def test_refits_give_what_is_trained_an_interval(name):
     assert low - 0.03 <= once.value <= high + 0.03
 
 
-@pytest.mark.parametrize(
-    ("name", "least"), [("explicitness", 6), ("infoe", 6), ("beta_vae_score", 5), ("sap", 3), ("factor_vae_score", 3)]
-)
-def test_how_often_intervals_of_refits_hold_the_value_of_many_items(name, least):
-    """Of 8 draws: they tell how far a refit moves the score and not how far other items would, which is more for the last three."""
+@pytest.mark.parametrize("name", [*LINEAR, *VOTED])
+def test_intervals_of_refits_hold_the_value_of_many_items(name):
+    """Training and held-out items are drawn anew for each refit, so they tell how far other items would move the score."""
 
     def noisy(n, seed):
         z, v = drawn(n, seed)
@@ -74,7 +73,7 @@ def test_how_often_intervals_of_refits_hold_the_value_of_many_items(name, least)
 
     truth = METRICS[name](*noisy(MANY, 99)).value
     found = [METRICS[name](*noisy(1200, seed), refits=3) for seed in range(8)]
-    assert sum(one.interval[0] <= truth <= one.interval[1] for one in found) >= least
+    assert sum(one.interval[0] <= truth <= one.interval[1] for one in found) >= 7
     assert np.mean([one.value for one in found]) == pytest.approx(truth, abs=0.05)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,7 +49,7 @@ def dci_disentanglement(
         factors_train: (M, K).
         factor_names: K names.
         factor_sizes: K numbers of values, 0 for a quantity.
-        refits: on bootstrap samples of the training items, for the interval.
+        refits: on bootstrap samples of training and held-out items, for the interval.
         estimator: lightgbm, sklearn (exact GradientBoosting) or hist.
         importance: weighted or raw, see the module.
         workers: processes.
@@ -149,6 +150,15 @@ def proven(found: Boosted) -> NDArray[np.float64]:
     return np.where(test - chance > 3 * error, skill(found), 0.0)
 
 
+class Drawn(NamedTuple):
+    """A sample of the items: factors that vary and codes to fit, and held-out ones."""
+
+    factors: Sequence[Factor]
+    z_train: NDArray[np.floating]
+    tests: Sequence[Factor]
+    z: NDArray[np.floating]
+
+
 def tasks_of(
     factors: Sequence[Factor], tests: Sequence[Factor], codes_train: NDArray[np.floating], codes: NDArray[np.floating]
 ) -> list[Task]:
@@ -186,13 +196,14 @@ def _measured(
     listed = list(names or [f"factor {k}" for k in range(v.shape[1])])
     columns = [listed.index(factor.name) for factor in kept]
     tests = [_matching(v[:, k], factor) for k, factor in zip(columns, kept, strict=True)]
-    samples = [(kept, z_train)]
+    samples = [Drawn(kept, z_train, tests, z)]
     for repeat in range(1, refits):
-        rows = np.random.default_rng(repeat).integers(0, len(z_train), len(z_train))
+        rng = np.random.default_rng(repeat)
+        rows, picks = (rng.integers(0, len(codes), len(codes)) for codes in (z_train, z))
         again, _ = factors_of(v_train[rows][:, columns], [f.name for f in kept], [0 if f.continuous else 2 for f in kept])
         if len(again) == len(kept):
-            samples.append((again, z_train[rows]))
-    fits = _fit_once(samples, tests, z, estimator, workers)
+            samples.append(Drawn(again, z_train[rows], [test.at(picks) for test in tests], z[picks]))
+    fits = _fit_once(samples, estimator, workers)
     found = fits[0]
     informed = informative(z_train, kept, default_bins(len(z_train), QUANTILE), QUANTILE)
     values = [value(one, informed) for one in fits]
@@ -223,26 +234,18 @@ def _matching(column: NDArray[np.generic], factor: Factor) -> Factor:
     return Factor(factor.name, values if factor.continuous else values.astype(np.int64), known, factor.continuous)
 
 
-def _fit_once(
-    samples: Sequence[tuple[Sequence[Factor], NDArray[np.floating]]],
-    tests: Sequence[Factor],
-    z: NDArray[np.floating],
-    estimator: str,
-    workers: int,
-) -> list[Boosted]:
-    """The trees of every sample of the training items, all in one start of the processes."""
+def _fit_once(samples: Sequence[Drawn], estimator: str, workers: int) -> list[Boosted]:
+    """The trees of every sample of the items, all in one start of the processes."""
     mark = hashlib.sha256(estimator.encode())
-    for array in (z, *(part for f in tests for part in (f.values, f.known))):
-        mark.update(np.ascontiguousarray(array).tobytes())
-    for factors, z_train in samples:
-        for array in (z_train, *(part for f in factors for part in (f.values, f.known))):
+    for drawn in samples:
+        for array in (drawn.z, drawn.z_train, *(part for f in (*drawn.tests, *drawn.factors) for part in (f.values, f.known))):
             mark.update(np.ascontiguousarray(array).tobytes())
     key = mark.hexdigest()
     if key not in _FITS:
         while len(_FITS) >= 8:
             _FITS.pop(next(iter(_FITS)))
-        tasks = [task for factors, z_train in samples for task in tasks_of(factors, tests, z_train, z)]
-        whole, k = boost(tasks, estimator, workers, 0), len(tests)
+        tasks = [task for drawn in samples for task in tasks_of(drawn.factors, drawn.tests, drawn.z_train, drawn.z)]
+        whole, k = boost(tasks, estimator, workers, 0), len(samples[0].tests)
         _FITS[key] = [whole.part(slice(start, start + k)) for start in range(0, len(tasks), k)]
     return _FITS[key]
 

@@ -85,7 +85,7 @@ def infoe(
         factors_train: (M, K).
         factor_names: K names.
         factor_sizes: K numbers of values, 0 for a quantity.
-        refits: on bootstrap samples of the training items, for the interval.
+        refits: on bootstrap samples of training and held-out items, for the interval.
     """
     data = Pair(codes, factors, codes_train, factors_train, factor_names, factor_sizes, standardise=True)
     found = explained(data)

@@ -38,14 +38,18 @@ def bootstrap(
 
 
 def refitted(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    """The mean of refits and its interval by Student's t; a single value has none."""
+    """The mean of refits and its interval, ± Student's t times their standard deviation; a single value has none.
+
+    Refits on resampled items spread as one fit on other items would. Their mean rests on the same items and is no surer than one of
+    them, so nothing is divided by the root of their number.
+    """
     found = np.asarray(values, dtype=np.float64)
     mean = float(found.mean())
     if len(found) < 2:
         return mean, None
     from scipy.stats import t
 
-    half = float(t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / math.sqrt(len(found)))
+    half = float(t.ppf(0.975, len(found) - 1) * found.std(ddof=1))
     return mean, (mean - half, mean + half)
 
 

@@ -130,6 +130,14 @@ class Setting:
         other.codes = np.random.default_rng(0).permutation(self.source.codes)
         return Setting(other, self.train, self.evaluation)
 
+    def resampled(self, seed: int) -> Setting:
+        """The same from items drawn with replacement; a grid is all that there is and stays."""
+        if isinstance(self.source, Grid):
+            return self
+        rows = np.random.default_rng(seed).integers(0, len(self.source.codes), len(self.source.codes))
+        factors = [factor.at(rows) for factor in self.source.varying]
+        return Setting(Sample(self.source.codes[rows], factors), self.train, self.evaluation)
+
 
 def beta_vae_score(
     codes: ArrayLike,
@@ -153,7 +161,7 @@ def beta_vae_score(
         factors: (N, K).
         factor_names: K names.
         factor_sizes: K numbers of values, 0 for a quantity.
-        refits: draws of all votes, for the interval.
+        refits: draws of all votes, each but the first from items drawn with replacement, for the interval.
         seed: of the draws.
         grid: (prod(factor_sizes), d) codes of every combination, in place of codes and factors.
         train: votes that the classifier is fitted to.
@@ -165,7 +173,7 @@ def beta_vae_score(
         z = setting.source.codes
         spread = z.std(axis=0, dtype=np.float64)
         setting.source.codes = (z / np.where(varying(z), spread, 1.0)).astype(z.dtype)
-    found = [beta_vae(setting, seed + k) for k in range(max(1, refits))]
+    found = [beta_vae(setting.resampled(k) if k else setting, seed + k) for k in range(max(1, refits))]
     mean, interval = refitted([one for _, one in found])
     parts = {"train": found[0][0], "constant": names}
     said = _said(setting, grid) | {"standardise": standardise}
@@ -213,7 +221,7 @@ def factor_vae_score(
     disent, each does, and one that is exactly constant (0 / 0) wins every vote. Arguments as of ``beta_vae_score``.
     """
     setting, names = _setting(codes, factors, factor_names, factor_sizes, grid, train, evaluation, relative)
-    found = [factor_vae(setting, seed + k, threshold, relative) for k in range(max(1, refits))]
+    found = [factor_vae(setting.resampled(k) if k else setting, seed + k, threshold, relative) for k in range(max(1, refits))]
     mean, interval = refitted([one[1] for one in found])
     parts = {"train": found[0][0], "active": found[0][2], "constant": names}
     said = _said(setting, grid) | ({"averaged_over": "informative"} if relative else {"threshold": threshold})

@@ -45,7 +45,7 @@ def sap(
         factors_train: (M, K).
         factor_names: K names.
         factor_sizes: K numbers of values, 0 for a quantity.
-        refits: on bootstrap samples of the training items, for the interval.
+        refits: on bootstrap samples of training and held-out items, for the interval.
         standardise: by training mean and deviation.
         score: auto, accuracy or r2.
     """
@@ -125,11 +125,13 @@ class Pair:
         self.tests = [_held_out(held_out[:, listed.index(factor.name)], factor) for factor in self.factors]
 
     def resampled(self, seed: int) -> Pair:
-        """The same with training items drawn with replacement."""
-        rows = np.random.default_rng(seed).integers(0, len(self.train), len(self.train))
+        """The same with training and held-out items drawn with replacement."""
+        rng = np.random.default_rng(seed)
+        rows, picks = (rng.integers(0, len(z), len(z)) for z in (self.train, self.test))
         other = object.__new__(Pair)
-        other.__dict__ = self.__dict__ | {"train": self.train[rows]}
+        other.__dict__ = self.__dict__ | {"train": self.train[rows], "test": self.test[picks]}
         other.factors = [factor.at(rows) for factor in self.factors]
+        other.tests = [test.at(picks) for test in self.tests]
         return other
 
 
