@@ -98,7 +98,7 @@ def trees_in_one_process():
     """Every DCI grows its trees in one process without torch: a new one for each loads LightGBM for longer than it grows trees."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
 
-        def boost(tasks, estimator, workers, seed):
+        def boost(tasks, estimator, workers, seed=0):
             rows = list(pool.map(fit, tasks, itertools.repeat(estimator), itertools.repeat(seed)))
             importance, train, test, chance = (
                 np.array([row[k] for row in rows]) for k in ("importance", "train", "test", "chance")

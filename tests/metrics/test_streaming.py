@@ -48,6 +48,7 @@ ARRAYS = {
     "codes_train": torch.from_numpy(Z[N:]),
     "factors_train": torch.from_numpy(V[N:]),
     "labels_train": torch.from_numpy(V[N:, 0]),
+    "variances_train": torch.from_numpy(RNG.gamma(2, 0.1, (N, 3))),
     "draws": torch.from_numpy(Z[:N]),
     "prior": torch.from_numpy(RNG.normal(size=(N, 3))),
     "x": IMAGES,
@@ -78,6 +79,11 @@ OF_THE_MODEL = {  # what is no array of items, but a setting
     "space": SPACE,
     "codebook_size": 12,
 }
+NAMED = {  # what factors have to be for these two
+    "tear": {"factor_names": ["angle"], "factor_sizes": [N]},
+    "tree_correlation": {"factor_names": ["node", "another"]},
+}
+OWN = {"tear": {"factors": torch.arange(N).unsqueeze(1)}}
 OPTIONAL = ("labels", "labels_train", "factors", "factors_train", "codes_train")  # that a probe has nothing to read without
 
 
@@ -87,8 +93,10 @@ def _metric(path):
     function, arguments = locate(conf["_target_"]), conf.get("arguments") or {}
     wanted = requirements(function, arguments)
     reads = path.stem.startswith("probe")
-    arrays = [name for name, insists in wanted.items() if name in ARRAYS and (insists or (reads and name in OPTIONAL))]
-    return function, arrays, arguments | {name: OF_THE_MODEL[name] for name in wanted if name in OF_THE_MODEL}
+    optional = OPTIONAL if reads else ("variances_train",) if path.stem == "fid_riemannian" else ()
+    arrays = [name for name, insists in wanted.items() if name in ARRAYS and (insists or name in optional)]
+    given = {name: OF_THE_MODEL[name] for name in wanted if name in OF_THE_MODEL}
+    return function, arrays, arguments | given | NAMED.get(path.stem, {})
 
 
 CONF = Path(__file__).resolve().parents[2] / "conf/evaluation/metric"
@@ -133,7 +141,7 @@ def test_a_stream_in_odd_batches_equals_one_shot(name):
     function, arrays, settings = FUNCTIONS[name]
     metric = Streaming(function, arrays, settings)
     assert len(arrays) > 0
-    rows = {array: ARRAYS[array] for array in arrays}
+    rows = {array: ARRAYS[array] for array in arrays} | OWN.get(name, {})
     feed(metric, rows)
     whole = {array: at_once(part) for array, part in rows.items()}
     if name == "lpips":  # no weights here, or images too small for them: the same reason either way

@@ -11,7 +11,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from latent_atlas.planning.compose import compose, plain, sections
+from latent_atlas.planning.compose import Composer, sections
 from latent_atlas.planning.search import ParetoSweeper, SearchError, _score
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,8 @@ def test_every_experiment_composes_into_runs(name):
     swept = config.hydra.sweeper.params
     assert swept
     for model in swept.get("model", config.model.name).split(","):
-        found = plain(compose(ROOT, [f"+experiment={name}", f"model={model}"]))
+        with Composer(ROOT) as composer:
+            found = composer.compose([f"+experiment={name}", f"model={model}"])
         assert sections(ROOT, found)["train"]["trainer"]["steps"] > 0
         for key in (key for key in swept if key.startswith("model.")):
             assert OmegaConf.select(OmegaConf.create(found), key) is not None, f"{name}: {model} has no {key}"

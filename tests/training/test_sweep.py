@@ -10,7 +10,7 @@ import yaml
 from stage import ROOT, Stage
 
 from latent_atlas.data.datamodule import DataModule
-from latent_atlas.planning.compose import compose, plain, sections
+from latent_atlas.planning.compose import Composer, sections
 from latent_atlas.training import sweep, sweep_runs, tracking
 
 SMALL = ["data=digits", "trainer=smoke", "evaluation.extractor.steps=5", "tracking.system_metrics=false", "tracking.pyfunc=false"]
@@ -110,7 +110,8 @@ def test_a_sweep_over_the_resolution_gets_data_of_each(home):
     for resolution in (32, 64):
         words = [f"data.resolution={resolution}", "+data.reader.sizes=[3,2,4,2,2]", "data.reference_size=16"]
         words += ["data=dsprites", "evaluation.extractor.steps=2", "evaluation.extractor.dimensions=2"]
-        config = plain(compose(ROOT, words))
+        with Composer(ROOT) as composer:
+            config = composer.compose(words)
         data, features = sweep.inputs(home, sections(ROOT, config))
         assert home / "work/prepared" in data.parents
         shapes.append(DataModule(data).spec.x.shape)

@@ -71,7 +71,7 @@ def tear(
     a, b, apart = a[apart > 0], b[apart > 0], apart[apart > 0]
     z = space.from_coordinates(codes.float())
     speeds = space.distance(z[a], z[b]).double() / apart
-    median = float(speeds.median())
+    median = float(speeds.median()) if len(speeds) else 0.0
     if median <= 0:
         raise NotApplicable("neighbouring items have the same code")
     worst = int(speeds.argmax())
