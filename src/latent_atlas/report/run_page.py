@@ -145,7 +145,8 @@ def draws(run: Run, data: DataSet, factor: int) -> Markup:
         return section("What it makes", strip, id_="makes", lead=lead)
     below = pictures.draw(pictures.shrunk(again[:8], factor), 80, [f"draw {i + 1} of a mixture" for i in range(8)])
     lead += " Below, those of a mixture of ten Gaussians fitted to the codes of training items."
-    return section("What it makes", strip, tag("div", *below, class_="strip", tabindex=0), id_="makes", lead=lead)
+    both = tag("div", strip, tag("div", *below, class_="strip", tabindex=0), class_="strips")
+    return section("What it makes", both, id_="makes", lead=lead)
 
 
 def space_map(run: Run, data: DataSet) -> Markup:
