@@ -50,7 +50,7 @@ def test_conf_says_what_the_reader_gives(name):
     if name == "fashion_mnist":
         reader["folder"] = "/only/described"
     contents = instantiate(reader).open(Split(**conf["split"]))
-    others = [key for key in contents.fields if key != contents.observation]
+    others = [key for key in contents.fields if key != contents.observation] + (["pair"] if "pairs" in conf else [])
     assert conf["name"] == name
     assert conf["provides"] == {"observation": contents.fields[contents.observation].field.kind, "fields": others}
     test = contents.total * conf["split"]["test"]

@@ -37,7 +37,7 @@ def idle_parameter(model):
 
 def noisy_code(model):
     sound = model.encode
-    model.encode = lambda x: Point(sound(x).sample())
+    model.encode = lambda x, condition=None: Point(sound(x).sample())
 
 
 def flat_mean(model):
@@ -47,14 +47,14 @@ def flat_mean(model):
 
 def unsaved_state(model):
     sound, offset = model.encode, torch.rand(3)
-    model.encode = lambda x: Point(sound(x).mode + offset)
+    model.encode = lambda x, condition=None: Point(sound(x).mode + offset)
 
 
 def batch_statistics(model):
     sound = model.encode
 
-    def encode(x):
-        q = sound(x)
+    def encode(x, condition=None):
+        q = sound(x, condition)
         return DiagonalNormal((q.mode - q.mode.mean(0)) / q.mode.std(0, correction=0), q.log_var)
 
     model.encode = encode
