@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.evaluation.own_arrays import PROTOCOLS, ScoreError, attempt, check_table, read_arrays
+from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.metrics import fidelity, frechet
 from latent_atlas.metrics.result import Measured
 
@@ -124,9 +125,11 @@ def score_folders(real: Path, fake: Path, protocol: str = "atlas", seed: int = 0
         raise ScoreError(f"{counts}; at least {2 * LEAST} and {LEAST} are needed")
     dimensions = max(1, min(DIMENSIONS, len(held_out) // 2, len(values) // 2))
     settings = {"steps": STEPS, "seed": seed, "batch_size": min(64, len(learned))}
-    net, card, _ = train_extractor(data, learned, dimensions, settings)
-    used = FeatureSet("domain", weights_hash(net), data.spec.x, net, torch.empty(0), None)
-    rows = [used.extract(data.take(held_out)[data.spec.observation]), used.extract(torch.as_tensor(values))]
+    # The extractor's weights, and with them every score, follow from images and seed alone, not from who calls with how many threads.
+    with torch_threads(1):
+        net, card, _ = train_extractor(data, learned, dimensions, settings)
+        used = FeatureSet("domain", weights_hash(net), data.spec.x, net, torch.empty(0), None)
+        rows = [used.extract(data.take(held_out)[data.spec.observation]), used.extract(torch.as_tensor(values))]
     found = compare(rows[0], rows[1], protocol, seed)
     said = {"extractor": f"domain_{used.hash[:8]}", "trained_on": card["trained_on"], "set_aside": len(rejected)}
     return found | said
