@@ -36,22 +36,28 @@ class Closures:
         self.root = root
         self._lookup = functools.cache(lambda name: _files(root, name))
         self._read = functools.cache(_read)
+        self._behind = functools.cache(self._reach)
 
     def of(self, modules: Iterable[str], scripts: Iterable[str] = ()) -> dict[str, str]:
         """Path below the root -> hash, for every file that importing these modules (and running these scripts) would read."""
+        starts = [path for name in modules for path in self._lookup(name)] + [self.root / script for script in scripts]
+        found = set().union(*map(self._behind, starts))
+        return {path.relative_to(self.root).as_posix(): self._read(path)[0] for path in sorted(found)}
+
+    def _reach(self, start: Path) -> frozenset[Path]:
         known: set[str] = set()  # hundreds of imports name the same few modules
-        found: dict[Path, str] = {}
-        waiting = [path for name in modules for path in self._lookup(name)] + [self.root / script for script in scripts]
+        found: set[Path] = set()
+        waiting = [start]
         while waiting:
             path = waiting.pop()
             if path in found:
                 continue
-            found[path], imports = self._read(path)
-            for name in imports:
+            found.add(path)
+            for name in self._read(path)[1]:
                 if name not in known:
                     known.add(name)
                     waiting += self._lookup(name)
-        return {path.relative_to(self.root).as_posix(): found[path] for path in sorted(found)}
+        return frozenset(found)
 
 
 def targets(config: Any) -> Iterator[str]:
@@ -88,17 +94,28 @@ def _read(path: Path) -> tuple[str, tuple[str, ...]]:
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     # A package's lazy attributes (imports inside functions) belong to whoever asks for them, not to every member.
     imports = tuple(_imports(tree, path, functions=path.name != "__init__.py"))
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            node.body = node.body[1:]
+    _strip(tree)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], imports
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """What lies below a node and can hold statements: imports and docstrings are nowhere else, and expressions are many."""
+    for name in ("body", "orelse", "handlers", "finalbody", "cases"):
+        yield from getattr(node, name, ())
+
+
+def _strip(node: ast.AST) -> None:
+    """Takes the docstrings away, in place."""
+    if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and (
+        ast.get_docstring(node, clean=False) is not None
+    ):
+        node.body = node.body[1:]
+    for inner in _statements(node):
+        _strip(inner)
+
+
 def _imports(tree: ast.AST, path: Path, functions: bool) -> Iterator[str]:
-    for node in ast.iter_child_nodes(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -107,7 +124,7 @@ def _imports(tree: ast.AST, path: Path, functions: bool) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             for other in node.orelse:
-                yield from _imports(other, path, functions)
+                yield from _imports(ast.Module([other], []), path, functions)
         elif functions or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield from _imports(node, path, functions)
 

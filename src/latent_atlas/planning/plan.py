@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -35,19 +37,21 @@ def plans(root: Path) -> dict[str, Section]:
     pipeline = read_pipeline(root)
     files: dict[str, Section] = {}
     sources = Sources(root)
-    with Composer(root) as composer:
-        for run, entry in pipeline["runs"].items():
-            cut = sections(root, composed(composer, run, entry, pipeline["trainer"]), entry["tier"], sources)
-            metrics = cut["evaluate"]["evaluation"]["metrics"]
-            cut["evaluate"]["metrics_file"] = f"metrics/{digest(metrics)}.yaml"
-            cut["evaluate"]["evaluation"]["metrics"] = {name: digest(conf) for name, conf in metrics.items()}
-            files[cut["evaluate"]["metrics_file"]] = metrics
-            files[f"{run}.yaml"] = {"train": cut["train"], "evaluate": cut["evaluate"]}
-        for name in pipeline["data"]:
-            # Any model serves here: a data set's own sections do not depend on it.
-            config = composer.compose([f"data={name}", "model=pca", *_budget(root, pipeline["trainer"])])
-            cut = sections(root, config | {"run": name, "needs": f"data/{name}"}, sources=sources)
-            files[f"data/{name}.yaml"] = {"prepare": cut["prepare"], "features": cut["features"]}
+    budget = _budget(root, pipeline["trainer"])
+    asked = {f"runs.{run}": _overrides(run, entry) + budget for run, entry in pipeline["runs"].items()}
+    # Any model serves a data set: its own sections do not depend on it.
+    asked |= {f"data.{name}": [f"data={name}", "model=pca", *budget] for name in pipeline["data"]}
+    configs = composed(root, asked)
+    for run, entry in pipeline["runs"].items():
+        cut = sections(root, configs[f"runs.{run}"], entry["tier"], sources)
+        metrics = cut["evaluate"]["evaluation"]["metrics"]
+        cut["evaluate"]["metrics_file"] = f"metrics/{digest(metrics)}.yaml"
+        cut["evaluate"]["evaluation"]["metrics"] = {name: digest(conf) for name, conf in metrics.items()}
+        files[cut["evaluate"]["metrics_file"]] = metrics
+        files[f"{run}.yaml"] = {"train": cut["train"], "evaluate": cut["evaluate"]}
+    for name in pipeline["data"]:
+        cut = sections(root, configs[f"data.{name}"] | {"run": name, "needs": f"data/{name}"}, sources=sources)
+        files[f"data/{name}.yaml"] = {"prepare": cut["prepare"], "features": cut["features"]}
     for page, entry in pipeline["reports"].items():
         runs = [
             _row(run, row, files[f"{run}.yaml"])
@@ -61,15 +65,29 @@ def plans(root: Path) -> dict[str, Section]:
     return files | {f"code/{mark}.yaml": listed for mark, listed in sources.listed.items()}
 
 
-def composed(composer: Composer, run: str, entry: Section, trainer: str) -> Section:
-    """The resolved configuration of one entry of ``runs``."""
-    named = [f"data={entry['data']}", f"model={entry['model']}", f"run={run}", f"needs={entry['needs']}"]
+def composed(root: Path, asked: Mapping[str, list[str]]) -> dict[str, Section]:
+    """The resolved configuration of each list of overrides, by its place in ``conf/pipeline.yaml``."""
+    found = {}
+    collecting = gc.isenabled()
+    gc.disable()  # OmegaConf's nodes know their parents: each collection would walk through all of them again
     try:
-        return composer.compose([*named, *entry["overrides"], *_budget(composer.root, trainer)])
-    except PlanError:
-        raise
-    except Exception as error:  # Hydra's and OmegaConf's errors share no base class
-        raise PlanError(f"conf/pipeline.yaml: runs.{run}: {str(error).splitlines()[0]}") from error
+        with Composer(root) as composer:
+            for place, overrides in asked.items():
+                try:
+                    found[place] = composer.compose(overrides)
+                except PlanError:
+                    raise
+                except Exception as error:  # Hydra's and OmegaConf's errors share no base class
+                    raise PlanError(f"conf/pipeline.yaml: {place}: {str(error).splitlines()[0]}") from error
+    finally:
+        if collecting:
+            gc.enable()
+    return found
+
+
+def _overrides(run: str, entry: Section) -> list[str]:
+    named = [f"data={entry['data']}", f"model={entry['model']}", f"run={run}", f"needs={entry['needs']}"]
+    return [*named, *entry["overrides"]]
 
 
 def _budget(root: Path, trainer: str) -> list[str]:
