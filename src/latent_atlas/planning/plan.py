@@ -31,8 +31,9 @@ def write_plans(root: Path, out: Path) -> list[str]:
 def plans(root: Path) -> dict[str, Section]:
     """File name below ``plan/`` -> its sections.
 
-    DVC copies the sections of a stage into its lock file and compares them each time, so they hold digests where a text is long:
-    ``code/<digest>.yaml`` lists the source files, ``metrics/<digest>.yaml`` the metrics' configuration.
+    DVC copies the sections of a stage into its lock file and reads that, slowly, at each command, so they hold digests where a text
+    is long: ``code/<digest>.yaml`` lists the source files, ``metrics/<digest>.yaml`` the metrics' configuration, and ``evaluate``
+    has a digest of ``train``, which it depends on too.
     """
     pipeline = read_pipeline(root)
     files: dict[str, Section] = {}
@@ -44,9 +45,8 @@ def plans(root: Path) -> dict[str, Section]:
     configs = composed(root, asked)
     for run, entry in pipeline["runs"].items():
         cut = sections(root, configs[f"runs.{run}"], entry["tier"], sources)
-        metrics = cut["evaluate"]["evaluation"]["metrics"]
-        cut["evaluate"]["metrics_file"] = f"metrics/{digest(metrics)}.yaml"
-        cut["evaluate"]["evaluation"]["metrics"] = {name: digest(conf) for name, conf in metrics.items()}
+        metrics = cut["evaluate"]["evaluation"].pop("metrics")
+        cut["evaluate"] |= {"metrics_file": f"metrics/{digest(metrics)}.yaml", "train": digest(cut["train"])}
         files[cut["evaluate"]["metrics_file"]] = metrics
         files[f"{run}.yaml"] = {"train": cut["train"], "evaluate": cut["evaluate"]}
     for name in pipeline["data"]:
