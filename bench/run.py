@@ -1,4 +1,4 @@
-"""``make bench``: speed beside peers. ``python bench/run.py [--quick] [part ...]``, the parts as in ``PARTS``."""
+"""``make bench``: speed and quality beside peers. ``python bench/run.py [--quick] [part ...]``, the parts as in ``PARTS``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-PARTS = ("startup", "train", "render", "disentanglement", "frechet", "evaluate", "models")
+PARTS = ("startup", "train", "render", "disentanglement", "frechet", "evaluate", "models", "quality")
 
 
 def main() -> None:
