@@ -1,7 +1,10 @@
 """The stage ``features`` and what it writes."""
 
+import hashlib
 import importlib.util
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -181,6 +184,42 @@ def test_a_module_that_does_not_serve_is_named(tmp_path, change, message):
     with pytest.raises(FeatureError, match=message):
         made(tmp_path, settings, kind="image", n=60)
     assert not (tmp_path / "features").exists() or not list((tmp_path / "features").rglob("extractor.json"))
+
+
+class MadeUp(torch.nn.Module):
+    """In the place of torch-fidelity's Inception: it looks at the means of colours."""
+
+    def __init__(self, name, features, feature_extractor_weights_path):
+        super().__init__()
+
+    def forward(self, pixels):
+        assert pixels.dtype == torch.uint8
+        assert pixels.shape[1] == 3
+        return (pixels.double().mean((2, 3)),)
+
+
+def test_inception_is_named_so_only_with_the_published_weights(tmp_path, monkeypatch, capsys):
+    package = types.ModuleType("torch_fidelity.feature_extractor_inceptionv3")
+    package.FeatureExtractorInceptionV3 = MadeUp
+    monkeypatch.setitem(sys.modules, "torch_fidelity", types.ModuleType("torch_fidelity"))
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    file = tmp_path / "w.pth"
+    file.write_bytes(b"weights of somebody")
+    settings, digest = {"name": "inception", "weights": str(file)}, hashlib.sha256(file.read_bytes()).hexdigest()
+    _, out, card = made(tmp_path, settings, kind="image", n=60)
+    assert (card["name"], card["hash"]) == (f"inception_{digest[:8]}", digest)
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert "not the published Inception" in said[0]
+    assert digest[:8] in said[0]
+    field = Field("image", tuple(card["shape"]))
+    assert load_features(out, field).name == card["name"]
+    monkeypatch.setattr("latent_atlas.evaluation.features.INCEPTION", digest[:8])
+    assert made(tmp_path / "published", settings, kind="image", n=60)[2]["name"] == "inception"
+    assert capsys.readouterr().err == ""
+    file.write_bytes(b"weights of somebody else")
+    with pytest.raises(FeatureError, match="another file than its features were made with"):
+        load_features(out, field)
 
 
 def test_inception_is_for_images(tmp_path):

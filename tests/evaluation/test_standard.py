@@ -5,9 +5,8 @@ from toy_codes import trees_in_one_process
 
 FEW = {"train": 600, "evaluation": 300}  # votes
 SOME = {"resamples": 3, "importance_items": 16, "importance_samples": 8}
-# Which have no interval, floor or ceiling by their nature, beside those that have no value here.
-NO_FLOOR = {"active_units", "levina_bickel", "two_nn", "error_by_width", "loops"}
-NO_CEILING = {"rate", "nelbo", "distortion", "nll", "bits_per_dimension", "kl_per_dimension", "psnr", "loops"}
+# Which have no ceiling by their nature, beside those that have no value here.
+NO_CEILING = {"rate", "nelbo", "distortion", "nll", "bits_per_dimension", "kl_per_dimension", "psnr"}
 # No codebook, no weights, no angles, no tree; and what only the full budget runs.
 WITHOUT = {"codebook_perplexity", "codebook_use", "lpips", "tear", "tree_correlation", "fid_riemannian"}
 FEW_ITEMS = {"precision", "recall", "density", "coverage"}  # 10 k rows in each of 10 blocks: 300 items
@@ -34,7 +33,10 @@ def test_every_metric_of_the_standard_budget_has_a_value_or_a_reason(stage, prot
         assert {"mig", "sap", "dci_disentanglement", "irs", "fid", "kid", "precision", "mse", "nll"} <= ok
         return
     found = {side: {name for name in ok if by_name[name][side] is None} for side in ("interval", "floor", "ceiling")}
-    # A number of loops is held against the data's own, on the run page.
-    assert found == {"interval": FEW_ITEMS | {"loops"}, "floor": NO_FLOOR, "ceiling": NO_CEILING}
-    for side, none in (("floor", NO_FLOOR), ("ceiling", NO_CEILING)):
-        assert {name for name in ok - none if not by_name[name][f"{side}_by"]} == set(), side
+    assert found == {"interval": FEW_ITEMS, "floor": set(), "ceiling": NO_CEILING}
+    for side, none in (("floor", set()), ("ceiling", NO_CEILING)):
+        assert [name for name in ok - none if not by_name[name][f"{side}_by"]] == [], side
+    for name in ok:
+        assert {"n", "split", "estimator", "seed", "protocol"} <= set(by_name[name]["provenance"]), name
+        assert by_name[name]["interval"] or by_name[name]["interval_by"].startswith("none: "), name
+        assert by_name[name]["meaning"], name

@@ -184,3 +184,15 @@ def test_seeds_that_found_the_same_dimensions_agree_and_others_do_not():
     assert udr([z * [10, 0.1], same]).value == pytest.approx(udr([z, same]).value, abs=1e-9)
     assert udr([z, RNG.permutation(z)]).value < 0.1
     assert udr([z, same]).floor < 0.1
+
+
+def test_the_agreement_of_seeds_has_an_interval_over_seeds():
+    z = rotated(Z)
+    assert udr([z, mixed(Z)]).interval is None  # one pair
+    low, high = udr([z, -z[:, ORDER], 7 * z]).interval
+    assert low == pytest.approx(high, abs=1e-9)
+    found = udr([z, z, mixed(Z)])  # two agree, the third with neither
+    half = 4.302653 * np.sqrt(2 / 3 * np.var(found.parts["pairs"]) * 3)  # of three seeds, each left out leaves one pair
+    assert found.interval == pytest.approx((found.value - half, found.value + half))
+    assert len(found.parts["runs"]) == 3
+    assert found.parts["runs"][2] < found.parts["runs"][0]

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from latent_atlas.metrics.aggregate import energy_distance, mmd, prior_holes
 from latent_atlas.metrics.clusters import ari, class_component, nmi, silhouette
-from latent_atlas.metrics.collapse import active_units
+from latent_atlas.metrics.collapse import active_units, sparsity
 from latent_atlas.metrics.dimension import levina_bickel, two_nn
 from latent_atlas.metrics.neighbours import continuity, knn_accuracy, knn_factors, trustworthiness
 from latent_atlas.metrics.probes import probe
 from latent_atlas.metrics.robustness import latent_shift, probe_under_noise
+from latent_atlas.metrics.topology import loops, tear, tree_correlation
 from latent_atlas.metrics.widths import error_by_width
+from latent_atlas.spaces.euclidean import Euclidean
 
 RNG = np.random.default_rng(0)
 N = 400
@@ -94,11 +96,54 @@ def test_a_dead_dimension_changes_nothing_be_it_constant_or_tiny_noise(name):
 @settings(max_examples=5, deadline=None)
 @given(order=st.permutations(range(3)), scale=st.floats(1e-2, 1e2))
 def test_permuted_dimensions_and_one_scale_for_all_change_nothing(order, scale):
-    for name in set(METRICS) - OF_THE_PRIOR - {"active_units", "nmi", "ari", "probe_mlp"}:  # whose first weights have an order
+    for name in set(METRICS) - OF_THE_PRIOR - {"active_units", "probe_mlp"}:  # whose first weights have an order
         assert METRICS[name](scale * Z[:, list(order)]).value == pytest.approx(METRICS[name](Z).value, abs=1e-3), name
 
 
-@pytest.mark.parametrize("name", ["class_component", "nmi", "ari", "silhouette", "probe_knn", "probe_linear"])
+OF_SHAPES = {
+    "loops": lambda z: loops(z),
+    "sparsity": lambda z: sparsity(z),
+    "tear": lambda z: tear(z, torch.arange(N)[:, None], ("angle",), (N,), Euclidean(z.shape[1])),
+    "tree_correlation": lambda z: tree_correlation(z, torch.arange(N)[:, None], ("node",), Euclidean(z.shape[1])),
+}
+
+
+@pytest.mark.parametrize("name", OF_SHAPES)
+@settings(max_examples=3)
+@given(order=st.permutations(range(3)), scale=st.floats(1e-2, 1e2))
+def test_permuted_dimensions_and_one_scale_for_all_leave_shapes_as_they_are(name, order, scale):
+    assert OF_SHAPES[name](scale * Z[:, list(order)]).value == pytest.approx(OF_SHAPES[name](Z).value, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["loops", "tear", "tree_correlation"])  # fewer dimensions in use are what sparsity counts
+def test_a_dead_dimension_leaves_shapes_as_they_are(name):
+    dead = torch.hstack([Z, torch.full((N, 2), 7.0), 1e-7 * torch.from_numpy(np.random.default_rng(1).normal(size=(N, 1)))])
+    assert OF_SHAPES[name](dead).value == pytest.approx(OF_SHAPES[name](Z).value, rel=1e-4)
+
+
+@settings(max_examples=3)
+@given(order=st.permutations(range(3)))
+def test_dimensions_of_codes_and_prior_permuted_alike_change_nothing(order):
+    z, prior = Z[:, list(order)], PRIOR[:, list(order)]
+    for metric in (mmd, energy_distance, prior_holes):
+        assert metric(z, prior).value == pytest.approx(metric(Z, PRIOR).value, abs=1e-9), metric.__name__
+    assert active_units(z).value == active_units(Z).value
+
+
+AT_CHANCE = (
+    "class_component",
+    "nmi",
+    "ari",
+    "silhouette",
+    "probe_knn",
+    "probe_linear",
+    "probe_mlp",
+    "trustworthiness",
+    "continuity",
+)
+
+
+@pytest.mark.parametrize("name", AT_CHANCE)
 def test_codes_dealt_to_other_items_are_at_the_floor(name):
     found = METRICS[name](Z[torch.from_numpy(np.random.default_rng(3).permutation(N))])
     assert found.value == pytest.approx(found.floor, abs=0.09)

@@ -52,6 +52,17 @@ def test_loops_of_known_shapes(name):
     assert found.value == expected, found.parts
 
 
+def test_the_count_of_a_clear_shape_is_sure_and_that_of_a_doubtful_one_is_not():
+    assert loops(circle(), refits=3).interval == (1.0, 1.0)
+    assert loops(circle()).interval is None
+    torus = Torus(2).sample(220, rng()).flatten(1)  # too few items for both of its loops at every draw
+    found = loops(torus, refits=4)
+    counts = found.parts["refits"]
+    assert len(counts) == 4
+    assert len(set(counts)) > 1
+    assert found.interval[0] < found.value == counts[0] < found.interval[1]
+
+
 def test_the_longest_bar_of_a_circle_stands_alone():
     found = loops(circle())
     assert found.parts["ratio"] is None or found.parts["ratio"] > 10
@@ -72,6 +83,8 @@ def test_a_line_tears_a_circle_and_a_circle_does_not():
     angle = factors[:, 0] * (2 * math.pi / 2048)
     torn = tear(angle[:, None], factors, names, sizes, Euclidean(1))
     assert 100 < torn.value < 10_000
+    assert torn.value == pytest.approx(torn.floor, rel=1e-3)  # the floor is this very code
+    assert "no_interval" in torn.parts
     assert min(torn.parts["at"][0], 2 * math.pi - torn.parts["at"][0]) < 0.1  # where the angle jumps
     whole = torch.stack((angle.cos(), angle.sin()), 1)
     assert tear(whole, factors, names, sizes, Sphere(1)).value == pytest.approx(1, abs=1e-2)
@@ -91,6 +104,7 @@ def test_a_plane_tears_a_torus_and_a_torus_does_not():
     codes = space.coordinates(space.from_angles(angles))
     assert tear(codes, grid, names, sizes, space).value == pytest.approx(1, abs=1e-2)
     assert tear(angles, grid, names, sizes, Euclidean(2)).value > 8
+    assert tear(codes, grid, names, sizes, space).floor == pytest.approx(tear(angles, grid, names, sizes, Euclidean(2)).value)
 
 
 def test_what_is_no_angle_has_no_tear():
@@ -125,5 +139,8 @@ def test_a_tree_laid_out_on_the_disc_correlates_better_than_in_the_plane():
     assert curved.value > 0.8
     assert curved.value > flat.value + 0.02, flat.value
     assert abs(tree_correlation(torch.randn(63, 2, generator=rng()), factors, ("depth", "node"), Euclidean(2)).value) < 0.1
+    low, high = tree_correlation(u, factors, ("depth", "node"), Euclidean(2), resamples=20).interval
+    assert low < flat.value < high
+    assert 0.01 < high - low < 0.5
     with pytest.raises(NotApplicable, match="named node"):
         tree_correlation(u, factors, ("depth", "leaf"), Euclidean(2))

@@ -1,6 +1,7 @@
 """The plan's hashes change when behaviour can change, and not otherwise."""
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +77,11 @@ def test_scripts_are_hashed_without_their_comments(tree):
 
 def test_targets_of_a_configuration():
     assert sorted(targets({"_target_": "a.b", "x": [{"_target_": "c"}, 1], "y": {"z": {"_target_": "d.e"}}})) == ["a.b", "c", "d.e"]
+
+
+def test_the_data_card_needs_no_metric_but_those_of_its_shape():
+    """Editing a metric must not prepare data anew."""
+    root = Path(__file__).resolve().parents[2]
+    found = Closures(root).of(["latent_atlas.data.prepare"], ["pipelines/prepare.py"])
+    metrics = {Path(path).stem for path in found if path.startswith("src/latent_atlas/metrics/")}
+    assert metrics == {"__init__", "distances", "dimension", "homology", "result"}

@@ -13,7 +13,8 @@ from PIL import Image
 
 from latent_atlas.report import results, sweeps
 from latent_atlas.report.build import build
-from latent_atlas.report.inputs import ReportError
+from latent_atlas.report.datacard import size_line
+from latent_atlas.report.inputs import DataSet, ReportError
 
 SCRIPT = Path(__file__).resolve().parents[2] / "pipelines" / "report.py"
 
@@ -138,3 +139,8 @@ def test_the_report_needs_neither_torch_nor_mlflow(planned):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=planned, capture_output=True, text=True, timeout=120)
     assert done.stdout.rstrip().endswith("[]"), done.stderr
+
+
+@pytest.mark.parametrize(("names", "said"), [(["angle"], "1 factor"), (["angle", "radius"], "2 factors"), ([], "no data card yet")])
+def test_a_single_factor_is_no_plural(tmp_path, names, said):
+    assert size_line(DataSet("d", tmp_path, {"factors": {"names": names}})) == said

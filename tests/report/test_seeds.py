@@ -1,5 +1,6 @@
 """One model over its seeds: t intervals, what cannot be told apart, UDR."""
 
+import json
 import re
 
 import made
@@ -52,7 +53,7 @@ def test_seeds_have_a_section_with_means_intervals_and_udr(tmp_path):
     assert "a and c" not in shown
     assert "cannot be told apart" in shown
     assert "One seed only, hence not here: d." in shown
-    assert re.search(r"UDR ↑.* (0\.\d+) chance 0\.\d+, with itself \1", shown)
+    assert re.search(r"UDR ↑.* (0\.\d+) ± 0 chance 0\.\d+, with itself \1", shown)
     assert "cannot be told from b at 3 seeds" in text
 
 
@@ -68,6 +69,20 @@ def test_one_seed_has_no_such_section(digits):
 def test_a_run_stands_beside_the_mean_of_its_seeds(tmp_path):
     build(runs_of({"a": (0.10, 0.12), "b": (0.5, 0.52)}, tmp_path), tmp_path, tmp_path / "out")
     assert "over 2 seeds 0.11 ± 0.13" in text_of(tmp_path / "out" / "digits-a-s0.html")
+
+
+def test_a_page_keeps_the_agreement_of_seeds_as_json(tmp_path):
+    section = runs_of({"a": (0.10, 0.11, 0.12), "b": (0.10, 0.12), "d": (0.9,)}, tmp_path)
+    write_codes(tmp_path, "digits-a-s2", 2, turned=False)
+    build(section, tmp_path, tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "seeds.json").read_text())["digits"]
+    assert set(found) == {"a", "b"}
+    a = found["a"]
+    assert a["interval"][0] < a["value"] < a["interval"][1]
+    assert (a["status"], a["direction"], a["n"], a["seeds"]) == ("ok", "max", 180, 3)
+    assert a["floor"] < a["ceiling"]
+    assert a["interval_by"] == seeds.INTERVAL
+    assert found["b"]["interval"] is None
 
 
 def page_runs(section, root):
@@ -122,6 +137,6 @@ def test_results_name_the_agreement_of_seeds(tmp_path):
     section = runs_of({"a": (0.10, 0.11, 0.12), "d": (0.9,)}, tmp_path)
     text = results.write(section, tmp_path, tmp_path / "reports" / "RESULTS.md").read_text(encoding="utf-8")
     found = seeds.agreement([run for run in page_runs(section, tmp_path) if run.label == "a"])
-    assert f"- a, 3 seeds: UDR ↑ {plain(found.value)} (pairs from" in text
+    assert f"- a, 3 seeds: UDR ↑ {plain(found.value)} ± 0 (pairs from" in text
     assert f"chance {plain(found.floor)}, a seed with itself" in text
     assert "- d," not in text

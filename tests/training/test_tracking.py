@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -242,6 +243,28 @@ def test_a_sweep_counts_its_failed_jobs(database, home):
     run = run_of(parent)
     assert run.info.status == "FAILED"
     assert "3 jobs, 2 of them failed" in run.data.tags["mlflow.note.content"]
+
+
+def test_a_sweep_over_seeds_says_whether_they_find_the_same_dimensions(database, home):
+    folder = home / "multirun/a"
+    parent = sweep_runs.parent_run(folder, "sweep a", {})
+    base = np.random.default_rng(0).normal(size=(300, 4))
+    for number, (model, seed) in enumerate([("vae", 0), ("vae", 1), ("vae", 2), ("ae", 0), ("ae", 1), ("pca", 0)]):
+        job = folder / str(number)
+        (job / "evaluation").mkdir(parents=True)
+        entry = {"data": "digits", "model": model, "tag": f"model={model} seed={seed} trainer.steps=5", "seed": seed}
+        (job / "job.yaml").write_text(yaml.safe_dump(entry))
+        own = base[:, np.random.default_rng(number).permutation(4)] if model == "vae" else base
+        kept = {"codes": own, "index": np.arange(300) + (number if model == "ae" else 0)}
+        np.savez(job / "evaluation" / "latents.npz", **kept)
+    sweep_runs.close_parent(folder)
+    run = run_of(parent)
+    assert set(run.data.metrics) == {"udr/digits-vae trainer.steps_5"}
+    assert run.data.metrics["udr/digits-vae trainer.steps_5"] > 0.8
+    said = run.data.tags["mlflow.note.content"]
+    assert re.search(r"\| digits-vae trainer.steps=5 \| 0\.\d+ \| 0\.\d+ to 0\.\d+ \| 0\.\d+ \| 0\.\d+ \| 3 \| 300 \|", said)
+    assert "| digits-ae trainer.steps=5 | – | the seeds' codes are of different items |" in said
+    assert "pca" not in said
 
 
 def test_a_search_ends_in_a_front(database, home):

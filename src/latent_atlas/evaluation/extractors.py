@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from latent_atlas.building import BuildError, instantiate
 from latent_atlas.data.spec import Field
 from latent_atlas.metrics.result import NotApplicable
 
+INCEPTION = "6726825d"  # the published file of 2015-12-05 ends its name with these first digits of its sha256
 SIDE = 32  # px: larger images are averaged down first, since the extractor is to take seconds
 
 
@@ -113,6 +115,12 @@ class Inception:
         return found
 
 
+def file_hash(path: str | Path) -> str:
+    """sha256 of a file."""
+    with Path(path).expanduser().open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def own_module(net: Any, weights: str | None = None) -> nn.Module:
     """Any network as extractor: built from its configuration (``_target_``), with the state of a file where one is named.
 
@@ -162,7 +170,7 @@ class FeatureSet:
 
 
 def load_features(folder: Path, field: Field) -> FeatureSet:
-    """Reads what ``make_features`` wrote; raises ``FeatureError`` where it is missing or of another data set."""
+    """Reads what ``make_features`` wrote; raises ``FeatureError`` where it is missing, of another data set or of other weights."""
     path = folder / "extractor.json"
     if not path.is_file():
         raise FeatureError(f"{path} is missing: make the features first (python pipelines/features.py data={folder.name})")
@@ -173,6 +181,8 @@ def load_features(folder: Path, field: Field) -> FeatureSet:
         )
     if card["kind"] == "inception":
         net: Any = Inception(card["weights"])
+        if file_hash(card["weights"]) != card["hash"]:
+            raise FeatureError(f"{path}: {card['weights']} is another file than its features were made with; make them again")
     else:
         net = own_module(card["net"]) if card["kind"] == "module" else stem(field, card["dimensions"])
         net.load_state_dict(torch.load(folder / "extractor.pt", map_location="cpu", weights_only=True))

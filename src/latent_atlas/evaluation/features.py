@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,17 @@ from torch.nn import functional as F
 from latent_atlas.data.datamodule import DataModule
 from latent_atlas.data.spec import Field
 from latent_atlas.data.store import replacing
-from latent_atlas.evaluation.extractors import FeatureError, FeatureSet, Inception, VectorStem, as_input, own_module, stem
+from latent_atlas.evaluation.extractors import (
+    INCEPTION,
+    FeatureError,
+    FeatureSet,
+    Inception,
+    VectorStem,
+    as_input,
+    file_hash,
+    own_module,
+    stem,
+)
 from latent_atlas.evaluation.rows import evaluation_rows
 from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.metrics.frechet import frechet, moments
@@ -76,9 +87,9 @@ def make_features(section: Mapping[str, Any], data: Path, out: Path) -> dict[str
             if field.kind != "image":
                 raise FeatureError(f"extractor inception is for images, {module.spec.name} has {field.kind}: choose domain")
             net: Any = Inception(extractor["weights"])
-            digest = _file_hash(Path(extractor["weights"]).expanduser())
+            digest = file_hash(extractor["weights"])
             card = {"kind": "inception", "weights": extractor["weights"], "trained_on": "imagenet", "accuracy": None, "heads": {}}
-            dimensions, name, head = net.dimensions, "inception", None
+            dimensions, name, head = net.dimensions, inception_name(digest, extractor["weights"]), None
         elif extractor["name"] == "module":
             net, head = own_module(extractor["net"], extractor.get("weights")), None
             digest, dimensions = weights_hash(net), _answered(net, module, rows)
@@ -253,9 +264,17 @@ def weights_hash(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def inception_name(digest: str, weights: str) -> str:
+    """``inception`` for the published file alone: other weights give other numbers, and their name holds their hash."""
+    if digest.startswith(INCEPTION):
+        return "inception"
+    name = f"inception_{digest[:8]}"
+    print(
+        f"WARNING: {weights} is not the published Inception of 2015-12-05: its sha256 begins with {digest[:8]}, not {INCEPTION}. "
+        f"Its scores are named {name} and compare with no paper's FID.",
+        file=sys.stderr,
+    )
+    return name
 
 
 def other_real_rows(data: DataModule, n: int, split: str) -> tuple[str, Rows]:

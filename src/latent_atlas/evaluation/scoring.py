@@ -29,7 +29,8 @@ def score(
         function = locate(conf["_target_"])
         conf = by_protocol(conf, protocol)
         wanted = requirements(function, conf.get("arguments") or {})
-        provenance = arrays.provenance(set(wanted)) | {"protocol": protocol}
+        # Of a definition that leaves nothing to choose the estimator is the function itself; no seed is one where nothing is drawn.
+        provenance = {"estimator": named(function), "seed": None} | arrays.provenance(set(wanted)) | {"protocol": protocol}
         refuse(conf, arrays.data.spec.x.kind, budget)
         measured = once(conf, wanted, arrays, functools.partial(call, function, wanted, conf.get("arguments") or {}))
         key, found = entry(conf, {**provenance, **measured.provenance}, measured)
@@ -78,7 +79,12 @@ def by_protocol(conf: Mapping[str, Any], protocol: str) -> Mapping[str, Any]:
 def interval_by(conf: Mapping[str, Any], found: Score, wanted: Mapping[str, bool], arrays: Arrays) -> str | None:
     """Where the interval came from, or why there is none where the metric says so."""
     if found["interval"] is None:
-        return found["parts"].get("no_interval")
+        if found["parts"].get("no_interval"):
+            return str(found["parts"]["no_interval"])
+        for word, what in (("refits", "fitted"), ("resamples", "drawn")):
+            if word in wanted and arrays.get(word) < 2:
+                return f"none: nothing is {what} anew at this budget"
+        return f"none: too few items for {conf['interval_is']}" if conf.get("interval_is") else None
     if conf.get("interval_is"):
         return str(conf["interval_is"])
     if "refits" in wanted and arrays.get("refits") > 1:
@@ -116,6 +122,11 @@ def requirements(function: Any, arguments: Mapping[str, Any]) -> dict[str, bool]
         elif parameter.default is parameter.empty:
             raise TypeError(f"the metric asks for {name!r}; evaluation offers {', '.join(VOCABULARY)}")
     return found
+
+
+def named(function: Any) -> str:
+    """The function by its module and name: ``reconstruction.mse``."""
+    return f"{str(getattr(function, '__module__', '')).rpartition('.')[2]}.{getattr(function, '__name__', type(function).__name__)}"
 
 
 def refuse(conf: Mapping[str, Any], kind: str, budget: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from latent_atlas.evaluation.scoring import Score
 
 ARROWS = {"min": "↓", "max": "↑"}
-COLUMNS = ("score", "value", "95 % interval", "floor", "ceiling", "unit", "N", "meaning")
+COLUMNS = ("score", "value", "95 % interval", "floor", "ceiling", "unit", "N", "from", "meaning")
 STYLE = """body{font:14px/1.45 system-ui,sans-serif;margin:24px;color:#222}table{border-collapse:collapse}
 td,th{padding:4px 14px 4px 0;text-align:left;vertical-align:top;border-bottom:1px solid #ddd}td.n{font-variant-numeric:tabular-nums;
 white-space:nowrap}small{color:#666;display:block}h2{font-size:16px;margin:24px 0 4px}"""
@@ -59,9 +59,16 @@ def _row(found: Score) -> str:
         (_bound(found, "ceiling", "<small>{}</small>"), "n"),
         (escape(found["unit"] if found["unit"] != "1" else ""), ""),
         (str(found["provenance"].get("n", "")), "n"),
+        (escape(_origin(found["provenance"])), ""),
         (escape(found["meaning"]), ""),
     ]
     return "<tr>" + "".join(f'<td class="{kind}">{text}</td>' for text, kind in cells) + "</tr>"
+
+
+def _origin(provenance: Mapping[str, Any]) -> str:
+    """Split, estimator, extractor with its hash, seed and whatever else must agree for two scores to compare."""
+    said = {name: "none" if value is None else str(value)[:24] for name, value in provenance.items() if name != "n"}
+    return "; ".join(f"{name}: {value}" for name, value in said.items())
 
 
 def _number(value: float | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.metrics.neighbours import PRODUCTS
+from latent_atlas.metrics.distances import PRODUCTS
 from latent_atlas.metrics.result import Z95, Measured, TooFewSamples, mean_of
 from latent_atlas.spaces.kernels import KERNELS
 

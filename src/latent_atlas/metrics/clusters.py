@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latent_atlas.metrics.distances import PRODUCTS, centred
 from latent_atlas.metrics.intervals import refitted
-from latent_atlas.metrics.neighbours import PRODUCTS, centred, nearest
+from latent_atlas.metrics.neighbours import nearest
 from latent_atlas.metrics.result import Z95, Measured, NotApplicable, mean_of
 
 Labels = NDArray[np.int64]

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_atlas.metrics.distances import PRODUCTS
 from latent_atlas.metrics.intervals import bootstrap
 from latent_atlas.metrics.likelihood import DEAD, PosteriorArrays
-from latent_atlas.metrics.neighbours import PRODUCTS
 from latent_atlas.metrics.result import Z95, Measured, NotApplicable, TooFewSamples, mean_of
 
 FITTED = 2000  # items that k-means sees; all are counted
@@ -36,7 +36,7 @@ def active_units(codes: Tensor, threshold: float = 0.01, resamples: int = 0, see
     value = float((variance > threshold).sum())
     provenance = {"n": len(codes), "threshold": threshold}
     interval = bootstrap(value, lambda some: float((rows[some].var(0) > threshold).sum()), len(rows), resamples, seed)
-    return Measured(value, interval, ceiling=float(codes.shape[1]), provenance=provenance, parts={"variance": variance.tolist()})
+    return Measured(value, interval, 0.0, float(codes.shape[1]), provenance, {"variance": variance.tolist()})
 
 
 def kl_per_dimension(posterior: PosteriorArrays) -> Measured:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from latent_atlas.metrics.neighbours import PRODUCTS, centred
+from latent_atlas.metrics.distances import PRODUCTS, centred
 from latent_atlas.metrics.result import Z95, Measured, NotApplicable
 
 MOST = 2**22  # numbers held at once
@@ -38,7 +38,7 @@ def two_nn(codes: Tensor, limit: int = 5000) -> Measured:
         raise NotApplicable("the two nearest neighbours of every item are equally far")
     value = (n - 1) / float(ratios.sum())
     half = Z95 * value / math.sqrt(n)
-    return Measured(value, (value - half, value + half), ceiling=float(codes.shape[1]), provenance={"n": n, "estimator": "TwoNN"})
+    return Measured(value, (value - half, value + half), 0.0, float(codes.shape[1]), {"n": n, "estimator": "TwoNN"})
 
 
 def levina_bickel(codes: Tensor, k: int = 20, limit: int = 5000) -> Measured:
@@ -65,6 +65,7 @@ def levina_bickel(codes: Tensor, k: int = 20, limit: int = 5000) -> Measured:
     return Measured(
         value,
         (value - half, value + half),
+        floor=0.0,
         ceiling=float(codes.shape[1]),
         provenance={"n": n, "k": k, "estimator": "Levina-Bickel, inverse averaged"},
     )

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latent_atlas.metrics.distances import PRODUCTS
 from latent_atlas.metrics.intervals import Rows, bootstrap
-from latent_atlas.metrics.neighbours import PRODUCTS
 from latent_atlas.metrics.result import Z95, Measured, NotApplicable, TooFewSamples
 
 BLOCK = 1024

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latent_atlas.metrics.neighbours import centred
+from latent_atlas.metrics.distances import centred
 from latent_atlas.metrics.result import NotApplicable
 
 Array = NDArray[np.float64]

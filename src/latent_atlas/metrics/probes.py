@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latent_atlas.metrics.distances import PRODUCTS
 from latent_atlas.metrics.information import is_quantity, known_of
 from latent_atlas.metrics.intervals import refitted
-from latent_atlas.metrics.neighbours import PRODUCTS
 from latent_atlas.metrics.result import Measured, NotApplicable, TooFewSamples
 
 BINS = 10

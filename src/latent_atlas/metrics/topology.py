@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,20 +13,23 @@ from torch import Tensor
 
 from latent_atlas.metrics import homology
 from latent_atlas.metrics.homology import persistence
+from latent_atlas.metrics.intervals import Rows, bootstrap, refitted
 from latent_atlas.metrics.result import Measured, NotApplicable
 
 NEIGHBOURS = 6  # of an item among the angles of a torus
 
 
-def loops(codes: Tensor, limit: int = 400) -> Measured:
+def loops(codes: Tensor, limit: int = 400, refits: int = 0) -> Measured:
     """How many holes of dimension 1 the codes run around, by the rule of ``homology.loops``, which also looks at the data.
 
     A circle has one, a torus two, a figure of eight two; blobs, discs and spheres none. The parts give the longest lifetimes in
-    units of the cloud's radius, and ``ratio``, the longest over the second.
+    units of the cloud's radius, and ``ratio``, the longest over the second. The value is the count of the items as they are, a
+    whole number; each refit but this first one counts on items drawn anew with replacement.
 
     Args:
         codes: (N, d).
         limit: points that stand for all.
+        refits: counts; from 2 on they have an interval, ± Student's t times their standard deviation.
 
     Raises:
         NotApplicable: fewer than 20 distinct codes.
@@ -36,7 +40,15 @@ def loops(codes: Tensor, limit: int = 400) -> Measured:
         "lifetimes": [round(float(life), 4) for life in found.lifetimes[:4]],
         "ratio": first / second if second > 0 else None,
     }
-    return Measured(float(homology.loops(found)), provenance={"n": sum(found.sizes)}, parts=parts)
+    value, n = homology.loops(found), len(codes)
+    counts = [value]
+    for seed in range(1, refits):
+        rows = torch.from_numpy(np.random.default_rng(seed).integers(0, n, n))
+        with contextlib.suppress(NotApplicable):  # too few distinct items in this draw
+            counts.append(homology.loops(persistence(codes[rows], limit, seed=seed)))
+    mean, spread = refitted(counts)
+    interval = (value + spread[0] - mean, value + spread[1] - mean) if spread else None
+    return Measured(float(value), interval, provenance={"n": sum(found.sizes)}, parts=parts | {"refits": counts})
 
 
 def tear(
@@ -76,7 +88,10 @@ def tear(
         raise NotApplicable("neighbouring items have the same code")
     worst = int(speeds.argmax())
     parts = {"at": [round(float(angle), 4) for angle in angles[a[worst]]], "median_speed": median}
-    return Measured(float(speeds[worst]) / median, ceiling=1.0, provenance={"n": len(codes), "pairs": len(a)}, parts=parts)
+    parts |= {"no_interval": "none: a greatest value is that of one pair, which a resample has or has not"}
+    laid_out = torch.linalg.vector_norm(angles[a] - angles[b], dim=1) / apart  # 1, but for pairs across the cut
+    floor = float(laid_out.max() / laid_out.median())
+    return Measured(float(speeds[worst]) / median, None, floor, 1.0, {"n": len(codes), "pairs": len(a)}, parts)
 
 
 def around(angles: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +107,9 @@ def nearest(angles: Tensor) -> tuple[Tensor, Tensor]:
     return torch.arange(len(angles)).repeat_interleave(near.shape[1]), near.reshape(-1)
 
 
-def tree_correlation(codes: Tensor, factors: Tensor, factor_names: Sequence[str], space: Any, limit: int = 500) -> Measured:
+def tree_correlation(
+    codes: Tensor, factors: Tensor, factor_names: Sequence[str], space: Any, limit: int = 500, resamples: int = 0
+) -> Measured:
     """Spearman's correlation of the space's distance between codes with the number of edges between their nodes in a binary tree.
 
     Args:
@@ -101,6 +118,7 @@ def tree_correlation(codes: Tensor, factors: Tensor, factor_names: Sequence[str]
         factor_names: K names.
         space: with ``from_coordinates`` and ``distance``.
         limit: the most items, all pairs of which count.
+        resamples: of items, for the interval; pairs of an item with itself do not count.
 
     Raises:
         NotApplicable: no factor ``node``, or fewer than 3 items.
@@ -113,10 +131,20 @@ def tree_correlation(codes: Tensor, factors: Tensor, factor_names: Sequence[str]
     first, second = np.triu_indices(len(node), 1)
     z = space.from_coordinates(codes[:limit].float())
     distance = space.distance(z[first], z[second]).double().numpy()
-    found = float(spearmanr(distance, edges(node[first], node[second])).statistic)
+    between = edges(node[first], node[second])
+    found = float(spearmanr(distance, between).statistic)
     if not math.isfinite(found):
         raise NotApplicable("all codes, or all nodes, are equally far from each other")
-    return Measured(found, floor=0.0, ceiling=1.0, provenance={"n": len(node)})
+    place = np.zeros((len(node), len(node)), np.int64)
+    place[first, second] = place[second, first] = np.arange(len(first))
+
+    def value(rows: Rows) -> float:
+        a, b = rows[first], rows[second]
+        pairs = place[a, b][a != b]
+        return float(spearmanr(distance[pairs], between[pairs]).statistic)
+
+    interval = bootstrap(found, value, len(node), resamples)
+    return Measured(found, interval, floor=0.0, ceiling=1.0, provenance={"n": len(node)})
 
 
 def edges(a: np.ndarray, b: np.ndarray) -> np.ndarray:

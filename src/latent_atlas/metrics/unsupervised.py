@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,10 @@ def udr(codes: Sequence[ArrayLike], kl: Sequence[ArrayLike] | None = None, thres
 
     For a pair of runs R is the matrix of absolute Spearman correlations of their informative dimensions; the score is
     1 / (d_a + d_b) · [Σ_b max_a² R / Σ_a R + Σ_a max_b² R / Σ_b R], the median over pairs. 1: every dimension of one run is one of
-    the other's, up to sign and order.
+    the other's, up to sign and order. ``parts.runs`` is each run's median over its own pairs, by which the paper ranks runs.
+
+    The interval says what other seeds would change: pairs share runs and are not independent, so runs are left out in turn, value ±
+    Student's t times the jackknife's standard error (Efron & Stein 1981, doi:10.1214/aos/1176345462). One pair has none.
 
     Args:
         codes: of each run, (N, d) of the same items.
@@ -119,13 +123,25 @@ def udr(codes: Sequence[ArrayLike], kl: Sequence[ArrayLike] | None = None, thres
         if not alive.any():
             raise NotApplicable("a run has no informative dimension")
         ranked.append(_ranks(z[:, alive]))
-    pairs = [_agreement(a, b) for i, a in enumerate(ranked) for b in ranked[i + 1 :]]
+    pairs = {(i, j): _agreement(ranked[i], ranked[j]) for i, j in combinations(range(len(ranked)), 2)}
     rng = np.random.default_rng(0)
-    chance = [_agreement(a, rng.permutation(b)) for i, a in enumerate(ranked) for b in ranked[i + 1 :]]
+    chance = [_agreement(ranked[i], rng.permutation(ranked[j])) for i, j in pairs]
     provenance = {"n": len(ranked[0]), "seeds": len(ranked), "similarity": "spearman"}
-    return Measured(
-        float(np.median(pairs)), floor=float(np.median(chance)), ceiling=1.0, provenance=provenance, parts={"pairs": pairs}
-    )
+    own = [float(np.median([value for pair, value in pairs.items() if k in pair])) for k in range(len(ranked))]
+    parts = {"pairs": list(pairs.values()), "runs": own}
+    found, floor = float(np.median(parts["pairs"])), float(np.median(chance))
+    return Measured(found, _over_runs(found, pairs, len(ranked)), floor=floor, ceiling=1.0, provenance=provenance, parts=parts)
+
+
+def _over_runs(value: float, pairs: Mapping[tuple[int, int], float], runs: int) -> tuple[float, float] | None:
+    """value ± Student's t times the standard error of the delete-one jackknife over runs."""
+    if runs < 3:
+        return None
+    from scipy.stats import t
+
+    without = np.array([np.median([value for pair, value in pairs.items() if k not in pair]) for k in range(runs)])
+    half = float(t.ppf(0.975, runs - 1) * np.sqrt((runs - 1) / runs * ((without - without.mean()) ** 2).sum()))
+    return value - half, value + half
 
 
 def gaussian_total_correlation(covariance: Floats) -> float:

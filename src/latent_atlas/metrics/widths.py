@@ -81,7 +81,7 @@ def error_by_width(
         "tolerance": tolerance,
         "ranked_by": "KL" if _kl(codes, posterior) is not None else "variance",
     }
-    return Measured(need, interval, ceiling=float(d), provenance=provenance, parts=parts)
+    return Measured(need, interval, 0.0, float(d), provenance, parts)
 
 
 def _kl(codes: Tensor, posterior: PosteriorArrays | None) -> Tensor | None:

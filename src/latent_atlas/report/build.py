@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from latent_atlas.report import data_page, run_page, shell
+from latent_atlas.report import data_page, run_page, seeds, shell
 from latent_atlas.report.inputs import DataSet, Page, read_page
 
 CONTACT_LIMIT = 2_000_000
@@ -49,6 +50,8 @@ def write(page: Page, folder: Path) -> None:
         (folder / shell.file_of(data.name)).write_text(text, encoding="utf-8")
         for run in page.of(data.name):
             (folder / shell.file_of(run.name)).write_text(run_page.render(page, run, data), encoding="utf-8")
+    if found := seeds.plain_numbers(page):
+        (folder / "seeds.json").write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (folder / "index.html").write_text(data_page.index(page), encoding="utf-8")
 
 

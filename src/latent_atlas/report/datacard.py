@@ -17,10 +17,9 @@ def size_line(data: DataSet) -> str:
     field = spec.get("fields", {}).get(spec.get("observation"), {})
     if field:
         parts.append(shape_of(field))
-    if data.class_names:
-        parts.append(f"{len(data.class_names)} classes")
-    if data.factor_names:
-        parts.append(f"{len(data.factor_names)} factors")
+    for count, one, many in ((len(data.class_names or ()), "class", "classes"), (len(data.factor_names), "factor", "factors")):
+        if count:
+            parts.append(f"{count} {one if count == 1 else many}")
     return " · ".join(parts) or "no data card yet"
 
 

@@ -107,8 +107,10 @@ def seeds_lines(runs: Sequence[Run]) -> str:
             lines.append(f"- {label}, {len(found)} seeds: no UDR, {one.reason}.")
             continue
         span = f"pairs from {plain(one.span[0])} to {plain(one.span[1])}" if len(found) > 2 else "one pair"
-        about = f"{span}; chance {plain(one.floor)}, a seed with itself {plain(one.ceiling)}; N = {one.n:,}"
-        lines.append(f"- {label}, {one.seeds} seeds: UDR ↑ {plain(one.value)} ({about}).")
+        by = f"; interval: {seeds.INTERVAL}" if one.interval else ""
+        about = f"{span}; chance {plain(one.floor)}, a seed with itself {plain(one.ceiling)}; N = {one.n:,}{by}"
+        value = f"{plain(one.value)} {seeds.plus_minus(one)}".strip()
+        lines.append(f"- {label}, {one.seeds} seeds: UDR ↑ {value} ({about}).")
     asked = "Whether seeds of a model find the same dimensions, up to sign and order (1 is all of them):"
     return f"{asked}\n" + "\n".join(lines) if lines else ""
 

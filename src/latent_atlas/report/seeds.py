@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
-import numpy as np
-
+from latent_atlas.evaluation import seeds as evaluation
+from latent_atlas.evaluation.seeds import INTERVAL, MEANING, Agreement
 from latent_atlas.report import shell
 from latent_atlas.report.entries import title
-from latent_atlas.report.inputs import Run
+from latent_atlas.report.inputs import Page, Run
 from latent_atlas.report.markup import Markup, listing, section, tag
-from latent_atlas.report.numerals import numeral, spread, term
+from latent_atlas.report.numerals import numeral, rounded, spread, term
 from latent_atlas.report.ranking import USES, Candidate, Group, apart, groups, headline_key, plain
 
-ITEMS = 5000  # whose codes are compared
 PAIRS = 12  # of models that are named
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """UDR over the seeds of one model, or the reason why there is none."""
-
-    value: float | None
-    floor: float | None = None
-    ceiling: float | None = None
-    span: tuple[float, float] | None = None
-    n: int = 0
-    seeds: int = 0
-    reason: str = ""
 
 
 def by_label(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -43,34 +28,16 @@ def by_label(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 def agreement(runs: Sequence[Run]) -> Agreement:
     """Do the seeds of one model find the same dimensions (UDR)? From the codes of the same items in each latents.npz."""
-    if len(runs) < 2:
-        return Agreement(None, reason="one seed")
-    latents = [run.latents for run in runs]
-    codes = [one.get("codes") for one in latents]
-    if any(one is None or one.ndim != 2 or len(one) < 3 for one in codes):
-        return Agreement(None, reason="a seed has no codes")
-    index = [one.get("index") for one in latents]
-    if any(len(one) != len(codes[0]) for one in codes) or not all(  # type: ignore[arg-type]
-        one is not None and index[0] is not None and np.array_equal(one, index[0]) for one in index
-    ):
-        return Agreement(None, reason="the seeds' codes are of different items")
-    kl = [one.get("kl_per_dimension") for one in latents]
-    known = all(one is not None and one.shape == (code.shape[1],) for one, code in zip(kl, codes, strict=True))  # type: ignore
-    # Only where a model has seeds: its module needs torch, which takes longer to import than a page to build.
-    from latent_atlas.metrics.result import NotApplicable
-    from latent_atlas.metrics.unsupervised import udr
+    return evaluation.agreement([run.latents for run in runs])
 
-    try:
-        used = [one[:ITEMS] for one in codes if one is not None]
-        given = [one for one in kl if one is not None] if known else None
-        found = udr(used, given)
-        # The same code twice: what full agreement gives at this N and width.
-        itself = [udr([one] * 2, [given[k]] * 2 if given else None).value for k, one in enumerate(used)]
-    except NotApplicable as error:
-        return Agreement(None, reason=str(error))
-    pairs = found.parts["pairs"]
-    ends = min(pairs), max(pairs)
-    return Agreement(found.value, found.floor, statistics.median(itself), ends, int(found.provenance["n"]), len(runs))
+
+def plain_numbers(page: Page) -> dict[str, dict[str, Any]]:
+    """UDR of each model with seeds, as JSON has it: data set -> model -> score."""
+    found = {
+        data: {label: agreement(runs).plain() for label, runs in by_label(page.of(data)).items() if len(runs) > 1}
+        for data in page.data
+    }
+    return {data: models for data, models in found.items() if models}
 
 
 def over_seeds(runs: Sequence[Run]) -> Markup | None:
@@ -101,12 +68,6 @@ def over_seeds(runs: Sequence[Run]) -> Markup | None:
     )
 
 
-MEANING = (
-    "UDR: do the seeds of one model find the same dimensions, up to sign and order? 1 is all of them; higher is better. "
-    "Median over pairs of seeds of how well each dimension of one is a single dimension of the other (Duan et al. 2020)."
-)
-
-
 def number(key: str, group: Group, label: str) -> Markup:
     """A model's mean and interval."""
     one = next((one for one in group.candidates if one.label == label), None)
@@ -114,15 +75,36 @@ def number(key: str, group: Group, label: str) -> Markup:
 
 
 def udr_cell(found: Agreement) -> Markup:
-    """UDR with the span of its pairs and chance."""
+    """UDR with its interval, the span of its pairs and chance."""
     if found.value is None or found.span is None or found.floor is None or found.ceiling is None:
         return tag("td", tag("span", "·", title=found.reason, tabindex=0, class_="num none"))
     told = (
-        f"{MEANING} Pairs of {found.seeds} seeds from {plain(found.span[0])} to {plain(found.span[1])}; shuffled items give "
-        f"{plain(found.floor)}, a seed with itself {plain(found.ceiling)}; N = {found.n:,}, similarity: Spearman."
+        f"{MEANING} Pairs of {found.seeds} seeds from {plain(found.span[0])} to {plain(found.span[1])}; {interval_text(found)}; "
+        f"shuffled items give {plain(found.floor)}, a seed with itself {plain(found.ceiling)}; N = {found.n:,}, by ranks."
     )
     shown = tag("span", plain(found.value), class_="num", tabindex=0, title=told)
-    return tag("td", shown, tag("small", f"chance {plain(found.floor)}, with itself {plain(found.ceiling)}"))
+    return tag(
+        "td",
+        shown,
+        " ",
+        tag("span", plus_minus(found), class_="spread") if found.interval else None,
+        tag("small", f"chance {plain(found.floor)}, with itself {plain(found.ceiling)}"),
+    )
+
+
+def plus_minus(found: Agreement) -> str:
+    """± and half the interval; nothing where there is none."""
+    if not found.interval:
+        return ""
+    half = (found.interval[1] - found.interval[0]) / 2
+    return f"± {rounded(half) if half > 1e-6 else 0}"  # pairs that agree but for rounding
+
+
+def interval_text(found: Agreement) -> str:
+    """The interval and where it came from, or why there is none."""
+    if not found.interval:
+        return "no interval: one pair"
+    return f"95 % interval {plain(found.interval[0])} to {plain(found.interval[1])} ({INTERVAL})"
 
 
 def told_apart(models: dict[str, list[Run]], leading: Sequence[Group]) -> Markup | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_atlas.training.scratch import locked
-from latent_atlas.training.tracking import PARENT, client, experiment_id, git_tags, process_tags
+from latent_atlas.training.tracking import PARENT, client, experiment_id, git_tags, metric_key, process_tags
 
 
 def parent_run(folder: Path, name: str, tags: Mapping[str, str], pid: int | None = None) -> str:
@@ -62,11 +62,31 @@ def close_parent(folder: Path) -> dict[str, int]:
     front = folder / "pareto.json"
     if front.exists():
         says += "\n\n" + _front(api, run_id, runs, json.loads(front.read_text()), front)
+    says += _agreement(api, run_id, folder)
     api.set_tag(run_id, "mlflow.note.content", f"{says}\n\nDirectory: `{folder}`")
     api.set_tag(run_id, "jobs", str(len(runs)))
     api.set_tag(run_id, "jobs_failed", str(failed))
     api.set_terminated(run_id, "FAILED" if failed else "FINISHED")
     return counts
+
+
+def _agreement(api: Any, parent: str, folder: Path) -> str:
+    """UDR of each model that the sweep trained with several seeds: a metric of the sweep's run, and a table with all beside it."""
+    from latent_atlas.evaluation.seeds import INTERVAL, of_jobs
+
+    found, rows = of_jobs(folder), []
+    for name, one in found.items():
+        if one.value is None:
+            rows.append(f"| {name} | – | {one.reason} | | | | |")
+            continue
+        api.log_metric(parent, metric_key(f"udr/{name}"), one.value)
+        interval = f"{one.interval[0]:.3g} to {one.interval[1]:.3g}" if one.interval else "one pair"
+        rows.append(f"| {name} | {one.value:.3g} | {interval} | {one.floor:.3g} | {one.ceiling:.3g} | {one.seeds} | {one.n} |")
+    if not rows:
+        return ""
+    head = "| UDR ↑ of | value | 95 % interval | shuffled items | a seed with itself | seeds | N |\n|---|---|---|---|---|---|---|"
+    lead = f"Do seeds find the same dimensions, up to sign and order? 1 is all of them. Interval: {INTERVAL}."
+    return "\n\n" + "\n".join([lead, "", head, *rows])
 
 
 def _front(api: Any, parent: str, runs: Iterable[Any], trials: list[dict[str, Any]], file: Path) -> str:

@@ -222,7 +222,7 @@ class Tracker:
         if not self.enabled:
             return
         now = int(time.time() * 1000)
-        self._points += [(_key(key), float(value), now, step) for key, value in values.items()]
+        self._points += [(metric_key(key), float(value), now, step) for key, value in values.items()]
         if len(self._points) >= FLUSH_POINTS or time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
@@ -336,7 +336,8 @@ def flat(nested: Row, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _key(name: str) -> str:
+def metric_key(name: str) -> str:
+    """A name with what MLflow takes in the key of a metric."""
     return "".join(letter if letter.isalnum() or letter in "_-./ " else "_" for letter in name)
 
 
