@@ -83,7 +83,8 @@ def across(runs: list[Row], protocol: str, name: str) -> Row:
 
 def page(result: Row) -> str:
     """The result as a page of text."""
-    lines = ["# dsprites_recipe: MIG and DCI within 8 minutes of 2 cores", ""]
+    within = "" if result["study"].endswith("_full") else " within 8 minutes of 2 cores"
+    lines = [f"# {result['study']}: MIG and DCI{within}", ""]
     lines += [f"{result['runs'][0]['images']:,} images a run, {len(result['runs'])} seeds. Published: {PUBLISHED}.", ""]
     lines += ["| protocol | score | median | range of seeds | at least | goal |", "| --- | --- | --- | --- | --- | --- |"]
     for protocol in PROTOCOLS:
@@ -118,7 +119,7 @@ def summarize(sweep: Path, out: Path, minutes: float | None) -> str:
     out.mkdir(parents=True, exist_ok=True)
     before = json.loads((out / "study.json").read_text()).get("minutes") if (out / "study.json").exists() else None
     result = {
-        "study": "dsprites_recipe",
+        "study": out.name,
         "least": LEAST,
         "goal": GOAL,
         "published": PUBLISHED,

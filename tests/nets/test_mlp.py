@@ -43,3 +43,17 @@ def test_decodes_to_any_shape_and_counts_its_parameters():
     decoder = MLPDecoder(3, (4, 7), [8])
     assert decoder(torch.randn(2, 3)).shape == (2, 4, 7)
     assert sum(p.numel() for p in decoder.parameters()) == (3 * 8 + 8) + (8 * 28 + 28)
+
+
+def test_norm_makes_hidden_layers_blind_to_scale_and_offset():
+    torch.manual_seed(0)
+    for norm in (False, True):
+        first, *_, last = body = MLPDecoder(3, (5,), [8], norm).body
+        z = torch.randn(2, 3)
+        assert isinstance(first, torch.nn.Linear)
+        assert isinstance(last, torch.nn.Linear)
+        before = body(z)
+        with torch.no_grad():
+            first.weight.mul_(3.0)
+            first.bias.mul_(3.0).add_(2.0)
+        assert torch.allclose(before, body(z), atol=1e-4) is norm

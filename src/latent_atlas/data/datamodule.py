@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latent_atlas.data import drawing
 from latent_atlas.data.packing import unpack
 from latent_atlas.data.pairs import Pairs
 from latent_atlas.data.reader import DataError
@@ -27,7 +28,8 @@ class DataModule:
     """A prepared data directory as batches: dicts of tensors of ``spec.fields`` plus ``index``, the item numbers (B,) int64.
 
     Batch t of training is row block t mod m of a permutation of the training items that is seeded by (seed, t div m), with
-    m = max(1, N // batch_size): the order is a pure function of (seed, t), so a fit resumes anywhere.
+    m = max(1, N // batch_size): the order is a pure function of (seed, t), so a fit resumes anywhere. So are the pictures of a
+    set that is binarized anew at each step; elsewhere an item of it has one draw of its own.
 
     Args:
         folder: a data directory.
@@ -60,23 +62,27 @@ class DataModule:
 
     def take(self, indices: Sequence[int] | NDArray[Any] | Tensor) -> Batch:
         """The batch of these items, in this order."""
-        rows = np.asarray(indices, np.int64)
-        return {name: self._tensor(name, rows) for name in self.arrays} | {"index": torch.from_numpy(rows.copy())}
+        return self._take(np.asarray(indices, np.int64))
 
-    def _paired(self, rows: Rows, *seeds: int) -> Batch:
+    def _take(self, rows: Rows, noise: np.random.Generator | None = None) -> Batch:
+        return {name: self._tensor(name, rows, noise) for name in self.arrays} | {"index": torch.from_numpy(rows.copy())}
+
+    def _paired(self, rows: Rows, *seeds: int, noise: np.random.Generator | None = None) -> Batch:
         """The batch of these items, with partners where they are asked for; ``seeds`` are of the draw and do not end in 0."""
-        batch = self.take(rows)
+        batch = self._take(rows, noise)
         if self._pairs is not None:
-            batch[PAIR] = self._tensor(self.spec.observation, self._pairs.partners(rows, np.random.default_rng(seeds)))
+            batch[PAIR] = self._tensor(self.spec.observation, self._pairs.partners(rows, np.random.default_rng(seeds)), noise)
         return batch
 
-    def _tensor(self, name: str, rows: Rows) -> Tensor:
+    def _tensor(self, name: str, rows: Rows, noise: np.random.Generator | None = None) -> Tensor:
         entry, dtype = self.card["storage"][name], getattr(torch, self.spec.fields[name].dtype)
         block = self.arrays[name].take(rows, axis=0)
         if entry["packed"]:
             block = unpack(block, entry["shape"])
+        if drawn := entry.get("drawn"):
+            block = drawing.of_items(block, rows) if noise is None else drawing.at_step(block, noise)
         tensor = torch.from_numpy(block).to(dtype)
-        if entry["divisor"]:
+        if entry["divisor"] and not drawn:
             tensor.div_(entry["divisor"])
         # Channels lie last on disk and stay last in memory: a permuted view is torch's channels_last format, at no cost.
         return tensor.permute(0, *(1 + axis for axis in entry["order"])) if entry["order"] else tensor
@@ -86,7 +92,8 @@ class DataModule:
         rows = self._rows["train"]
         per_pass = max(1, len(rows) // batch_size)
         block = (step % per_pass) * batch_size
-        return self._paired(self._permuted(seed, step // per_pass)[block : block + batch_size], seed, step, 1)
+        items = self._permuted(seed, step // per_pass)[block : block + batch_size]
+        return self._paired(items, seed, step, 1, noise=np.random.default_rng([seed, step, drawing.STREAM]))
 
     def train_batches(self, start: int, stop: int, seed: int, batch_size: int) -> Iterator[Batch]:
         """Batches ``start`` to ``stop - 1`` of a training run."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latent_atlas import workspace
+from latent_atlas.data import drawing, idx
 from latent_atlas.data.reader import Chunk, Contents, DataError, Stored, class_field
 from latent_atlas.data.spec import Field
 from latent_atlas.data.splits import Split
@@ -37,19 +38,26 @@ class FashionMnist:
 
     Args:
         folder: of the four published ``.gz`` files, instead of looking for them.
+        binarize: ``dynamic`` makes black and white pictures of the grey ones, see ``drawing``.
     """
 
-    def __init__(self, folder: str | None = None) -> None:
+    def __init__(self, folder: str | None = None, binarize: str | None = None) -> None:
         self.folder = None if folder is None else Path(folder).expanduser()
+        self.image = picture(binarize)
 
     def open(self, split: Split) -> Contents:
         """Finds the four files; the pixels are read part by part."""
         folder = self.folder or find()
-        fields = {
-            "image": Stored(Field("image", (1, 28, 28), size=256), "uint8"),
-            "labels": class_field(list(CLASSES)),
-        }
+        fields = {"image": self.image, "labels": class_field(list(CLASSES))}
         return Contents("image", fields, lambda: _chunks(folder), {"kind": "image", "size": None, "range": None}, 70_000)
+
+
+def picture(binarize: str | None) -> Stored:
+    """The field of 28×28 pictures, grey or drawn black and white; raises ``DataError``."""
+    if binarize not in (None, *drawing.WAYS):
+        raise DataError(f"reader.binarize is {binarize!r}; it is null or one of {', '.join(drawing.WAYS)}")
+    drawn = binarize is not None
+    return Stored(Field("image", (1, 28, 28), size=2 if drawn else 256), "uint8", drawn=drawn)
 
 
 def find() -> Path:
@@ -100,9 +108,7 @@ def unpacked(path: Path, name: str) -> bytes:
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """An array of bytes in the IDX format, gzipped."""
-    data = unpacked(path, path.name)
-    shape = np.frombuffer(data, ">i4", count=data[3], offset=4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+    return idx.parse(unpacked(path, path.name))
 
 
 def _chunks(folder: Path) -> Iterator[Chunk]:

@@ -47,11 +47,13 @@ class Stored:
         field: as models see it.
         dtype: of the array on disk, a NumPy name.
         packed: items are rows of bits (``packing.pack``), for images of size 2.
+        drawn: items are grey levels, of which a batch draws black and white (``drawing``), for images of size 2.
     """
 
     field: Field
     dtype: str
     packed: bool = False
+    drawn: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,14 +67,16 @@ class Stored:
         return (-(-int(np.prod(self.shape)) // 8),) if self.packed else self.shape
 
     def layout(self) -> dict[str, Any]:
-        """What turns rows on disk into a batch, for the data card: ``order`` of axes, ``divisor`` of the values."""
+        """What turns rows on disk into a batch, for the data card: ``order`` of axes, ``divisor`` of the values, ``drawn``."""
         image = self.field.kind == "image"
-        return {
+        grey = self.field.size != 2 or self.drawn
+        found = {
             "packed": self.packed,
             "shape": list(self.shape),
             "order": [2, 0, 1] if image else None,
-            "divisor": 255 if image and self.dtype == "uint8" and self.field.size != 2 else None,
+            "divisor": 255 if image and self.dtype == "uint8" and grey else None,
         }
+        return found | ({"drawn": True} if self.drawn else {})
 
 
 @dataclass

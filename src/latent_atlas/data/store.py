@@ -114,7 +114,7 @@ def progress(name: str, total: int | None) -> Callable[[int], None]:
 
 def item_digests(stored: Stored, rows: NDArray[Any]) -> NDArray[np.uint64]:
     """Of rows as they lie on disk; a binary image has the same digest packed or not."""
-    return digests(pack(rows) if stored.field.size == 2 and not stored.packed else rows)
+    return digests(pack(rows) if stored.field.size == 2 and not (stored.packed or stored.drawn) else rows)
 
 
 def stream(contents: Contents, folder: Path, name: str) -> tuple[dict[str, Appender], NDArray[np.uint64]]:

@@ -22,15 +22,17 @@ def resolve(kind: str, shape: tuple[int, ...]) -> str:
     return "conv" if halvings(shape) else "mlp"
 
 
-def encoder(field: Field, outputs: int, kind: str = "auto", hidden: Sequence[int] = (256, 256)) -> nn.Module:
-    """(B, *field.shape) to (B, outputs) in float32; ``hidden`` are the layers of the fully connected one."""
+def encoder(field: Field, outputs: int, kind: str = "auto", hidden: Sequence[int] = (256, 256), norm: bool = False) -> nn.Module:
+    """(B, *field.shape) to (B, outputs) in float32; ``hidden`` and ``norm`` are of the fully connected one's layers."""
     if resolve(kind, field.shape if field.kind == "image" else ()) == "conv":
         return ConvEncoder(field.shape, outputs)
-    return MLPEncoder(field, outputs, hidden)
+    return MLPEncoder(field, outputs, hidden, norm)
 
 
-def decoder(latent: int, shape: tuple[int, ...], kind: str = "auto", hidden: Sequence[int] = (256, 256)) -> nn.Module:
-    """(B, latent) to (B, *shape) in float32; ``hidden`` are the layers of the fully connected one."""
+def decoder(
+    latent: int, shape: tuple[int, ...], kind: str = "auto", hidden: Sequence[int] = (256, 256), norm: bool = False
+) -> nn.Module:
+    """(B, latent) to (B, *shape) in float32; ``hidden`` and ``norm`` are of the fully connected one's layers."""
     if resolve(kind, shape) == "conv":
         return ConvDecoder(latent, shape)
-    return MLPDecoder(latent, shape, hidden)
+    return MLPDecoder(latent, shape, hidden, norm)

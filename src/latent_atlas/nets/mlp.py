@@ -38,12 +38,12 @@ class Flatten(nn.Module):
         return torch.log1p(x) if self.kind == "counts" else x
 
 
-def layers(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers of these sizes with ReLU between them."""
+def layers(sizes: Sequence[int], norm: bool = False) -> nn.Sequential:
+    """Linear layers of these sizes with ReLU between them, after a layer normalization (Ba et al. 2016, arXiv 1607.06450) if asked."""
     built: list[nn.Module] = []
-    for inner, outer in pairwise(sizes):
-        built += [nn.Linear(inner, outer), nn.ReLU()]
-    return nn.Sequential(*built[:-1])
+    for inner, outer in pairwise(sizes[:-1]):
+        built += [nn.Linear(inner, outer), *([nn.LayerNorm(outer)] if norm else []), nn.ReLU()]
+    return nn.Sequential(*built, nn.Linear(sizes[-2], sizes[-1]))
 
 
 class MLPEncoder(nn.Module):
@@ -53,12 +53,13 @@ class MLPEncoder(nn.Module):
         field: the observed field.
         outputs: numbers per item.
         hidden: sizes of the hidden layers.
+        norm: whether their outputs are normalized, item by item.
     """
 
-    def __init__(self, field: Field, outputs: int, hidden: Sequence[int] = (256, 256)) -> None:
+    def __init__(self, field: Field, outputs: int, hidden: Sequence[int] = (256, 256), norm: bool = False) -> None:
         super().__init__()
         self.flatten = Flatten(field)
-        self.body = layers([self.flatten.outputs, *hidden, outputs])
+        self.body = layers([self.flatten.outputs, *hidden, outputs], norm)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(self.flatten(x)).float()
@@ -71,12 +72,13 @@ class MLPDecoder(nn.Module):
         latent: size of z.
         shape: of the output.
         hidden: sizes of the hidden layers.
+        norm: whether their outputs are normalized, item by item.
     """
 
-    def __init__(self, latent: int, shape: tuple[int, ...], hidden: Sequence[int] = (256, 256)) -> None:
+    def __init__(self, latent: int, shape: tuple[int, ...], hidden: Sequence[int] = (256, 256), norm: bool = False) -> None:
         super().__init__()
         self.shape = tuple(shape)
-        self.body = layers([latent, *hidden, math.prod(shape)])
+        self.body = layers([latent, *hidden, math.prod(shape)], norm)
 
     def forward(self, z: Tensor) -> Tensor:
         return self.body(z.flatten(1)).reshape(-1, *self.shape).float()

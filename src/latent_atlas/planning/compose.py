@@ -89,10 +89,16 @@ class Composer:
 def plain(root: Path, config: DictConfig) -> Section:
     """Resolved, as plain dicts and lists, with every metric: a new one is one function and one file, named nowhere else."""
     found: Section = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    # A sweep over models in which one of them takes another weight: only that model has the key.
+    found["model"] = merged(found["model"], (found.pop("by_model", None) or {}).get(found["model"]["name"], {}))
     files = tuple((file, file.stat().st_mtime_ns) for file in sorted((root / "conf/evaluation/metric").glob("*.yaml")))
     metrics = {name: dict(conf) for name, conf in _metrics(files).items()}
     for name, given in (found["evaluation"].get("metrics") or {}).items():
         metrics[name] = merged(metrics.get(name, {}), given)
+    if (only := found["evaluation"].pop("only", None)) is not None:
+        if strangers := sorted(set(only) - set(metrics)):
+            raise PlanError(f"evaluation.only names {', '.join(strangers)}; conf/evaluation/metric has no such file")
+        metrics = {name: metrics[name] for name in only}
     found["evaluation"]["metrics"] = metrics
     return found
 
