@@ -35,7 +35,9 @@ GOALS = {
 }
 TRACKED = "vae, MLflow on"
 TRACKING_COSTS = 1.05  # at most: ours without MLflow over ours with it
-NO_BF16 = "bf16-mixed left out: oneDNN has no bfloat16 code for this CPU ({}); the fallback is tens of times slower than float32."
+NO_BF16 = (
+    "bf16-mixed left out: this CPU has no instructions for it ({}), and emulated it is several times slower than float32."
+)
 BF16 = "bf16-mixed: this CPU has {}."
 Round = dict[str, dict[str, float]]
 
@@ -123,13 +125,6 @@ def summarize(found: list[Round], batch: int, precision: str) -> list[dict[str, 
     return rows
 
 
-def bf16_here() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware (or in oneDNN's AVX-512 code); without it one step takes minutes."""
-    import torch
-
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
 def run(chosen: argparse.Namespace, precisions: list[str], batches: list[int], rounds: int) -> dict[str, Any]:
     """Everything measured, ready for JSON."""
     before, started = machine(), time.monotonic()
@@ -194,9 +189,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--batch", type=int, action="append", help="default: 64 and 256")
     parser.add_argument("--precision", action="append", help="default: 32-true, and bf16-mixed where the CPU has it")
     chosen = parser.parse_args(arguments)
-    precisions = chosen.precision or ["32-true", "bf16-mixed"][: 1 + bf16_here()]
+    from latent_atlas.training.fit import bf16_in_hardware
+
+    precisions = chosen.precision or ["32-true", "bf16-mixed"][: 1 + bf16_in_hardware()]
     result = run(chosen, precisions, chosen.batch or [64, 256], chosen.rounds or (2 if chosen.quick else 7))
-    result["notes"] = [(BF16 if bf16_here() else NO_BF16).format(result["machine"]["before"]["bfloat16"])]
+    result["notes"] = [(BF16 if bf16_in_hardware() else NO_BF16).format(result["machine"]["before"]["bfloat16"])]
     table = "\n".join([tabulate(result["rows"]), "", *result["notes"]])
     print("\n".join(["", table, str(result["machine"])]))
     path = write(ROOT / "bench" / "results" / ("train-quick.json" if chosen.quick else "train.json"), result, table)

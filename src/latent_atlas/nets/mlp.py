@@ -39,7 +39,7 @@ class Flatten(nn.Module):
 
 
 def layers(sizes: Sequence[int], norm: bool = False) -> nn.Sequential:
-    """Linear layers of these sizes with ReLU between them, after a layer normalization (Ba et al. 2016, arXiv 1607.06450) if asked."""
+    """Linear layers of these sizes with ReLU between them, if asked after a layer normalization (Ba et al. 2016, 1607.06450)."""
     built: list[nn.Module] = []
     for inner, outer in pairwise(sizes[:-1]):
         built += [nn.Linear(inner, outer), *([nn.LayerNorm(outer)] if norm else []), nn.ReLU()]
