@@ -25,9 +25,8 @@ def stage(run: str) -> None:
 
     from latent_atlas.training.fit import EXPECTED, train
 
-    entry = yaml.safe_load(Path("conf/pipeline.yaml").read_text(encoding="utf-8"))["runs"].get(run, {})
     tags = {"source": "pipeline", "group": f"{section['data']}-{section['model']['name']}", "tier": plan["evaluate"]["tier"]}
-    tags["overrides"] = " ".join(map(str, entry.get("overrides", [])))
+    tags["overrides"] = " ".join(map(str, plan.get("overrides", [])))
     try:
         train(
             section,

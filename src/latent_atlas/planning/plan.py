@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -48,7 +49,7 @@ def plans(root: Path) -> dict[str, Section]:
         metrics = cut["evaluate"]["evaluation"].pop("metrics")
         cut["evaluate"] |= {"metrics_file": f"metrics/{digest(metrics)}.yaml", "train": digest(cut["train"])}
         files[cut["evaluate"]["metrics_file"]] = metrics
-        files[f"{run}.yaml"] = {"train": cut["train"], "evaluate": cut["evaluate"]}
+        files[f"{run}.yaml"] = {"train": cut["train"], "evaluate": cut["evaluate"], "overrides": entry["overrides"]}
     for name in pipeline["data"]:
         cut = sections(root, configs[f"data.{name}"] | {"run": name, "needs": f"data/{name}"}, sources=sources)
         files[f"data/{name}.yaml"] = {"prepare": cut["prepare"], "features": cut["features"]}
@@ -100,7 +101,10 @@ def _budget(root: Path, trainer: str) -> list[str]:
 
 
 def read_pipeline(root: Path) -> Section:
-    """``conf/pipeline.yaml``, checked: every key of every entry is there, and names can be folders and MLflow runs."""
+    """``conf/pipeline.yaml``, checked: every key of every entry is there, and names can be folders and MLflow runs.
+
+    ``overrides: [*those, and=more]`` is a list in a list for YAML, and one list here.
+    """
     path = root / "conf/pipeline.yaml"
     pipeline: Section = yaml.load(path.read_text(encoding="utf-8"), LOADER)
     for group, keys in REQUIRED.items():
@@ -111,9 +115,19 @@ def read_pipeline(root: Path) -> Section:
             missing = [key for key in keys if key not in (entry or {})]
             if missing:
                 raise PlanError(f"{where}: missing {', '.join(missing)}")
+            if group == "runs":
+                entry["overrides"] = list(_flat(entry["overrides"]))
             if group == "runs" and entry["data"] not in pipeline["data"]:
                 raise PlanError(f"{where}: data {entry['data']!r} is not under data: ({', '.join(pipeline['data'])})")
     return pipeline
+
+
+def _flat(words: Iterable[Any]) -> Iterator[Any]:
+    for word in words:
+        if isinstance(word, list):
+            yield from _flat(word)
+        else:
+            yield word
 
 
 def _row(run: str, entry: Section, plan: Section) -> Section:
