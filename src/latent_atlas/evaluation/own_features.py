@@ -125,7 +125,7 @@ def score_folders(real: Path, fake: Path, protocol: str = "atlas", seed: int = 0
         raise ScoreError(f"{counts}; at least {2 * LEAST} and {LEAST} are needed")
     dimensions = max(1, min(DIMENSIONS, len(held_out) // 2, len(values) // 2))
     settings = {"steps": STEPS, "seed": seed, "batch_size": min(64, len(learned))}
-    # The extractor's weights, and with them every score, follow from images and seed alone, not from who calls with how many threads.
+    # The extractor's weights, and with them every score, follow from images and seed alone, not from the caller's threads.
     with torch_threads(1):
         net, card, _ = train_extractor(data, learned, dimensions, settings)
         used = FeatureSet("domain", weights_hash(net), data.spec.x, net, torch.empty(0), None)
