@@ -12,13 +12,13 @@ from collections import Counter
 import pytest
 
 LAW = re.compile(r"test_laws\.py::test_law\[(?P<case>.+)-(?P<law>\w+)\]")
-# By seconds on one core, 20 or more: a long file that starts last leaves the other process idle meanwhile.
+# About by seconds on one core: a long file that starts last leaves the other process idle meanwhile.
 LONGEST = (
-    "models/test_laws.py",
+    "parity/test_parity.py",
     "pipeline/test_pipeline.py",
     "platform/test_own_data.py",
     "models/test_stability.py",
-    "parity/test_parity.py",
+    "models/test_laws.py",
     "training/test_sweep.py",
     "metrics/test_disentanglement_intervals.py",
     "evaluation/test_evaluate.py",
@@ -30,6 +30,7 @@ SAME_PROCESS = {"models/test_umap.py": "models/test_laws.py"}  # umap compiles i
 SEED = 20240229  # none that a test or a conf file names: what forgets its own seed is not taken for right by chance
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """``--dist loadfile`` with the longest files first, and some files together."""
     if config.getvalue("dist") != "loadfile":
