@@ -35,9 +35,7 @@ GOALS = {
 }
 TRACKED = "vae, MLflow on"
 TRACKING_COSTS = 1.05  # at most: ours without MLflow over ours with it
-NO_BF16 = (
-    "bf16-mixed left out: this CPU has no instructions for it ({}), and emulated it is several times slower than float32."
-)
+NO_BF16 = "bf16-mixed left out: this CPU has no instructions for it ({}), and emulated it is several times slower than float32."
 BF16 = "bf16-mixed: this CPU has {}."
 Round = dict[str, dict[str, float]]
 

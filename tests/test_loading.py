@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,22 @@ def test_encode_writes_codes_ids_and_errors_of_a_folder(place, tmp_path):
     np.testing.assert_allclose(found["error"], error.numpy(), atol=1e-6)
 
 
+@pytest.fixture
+def refused(here, monkeypatch):
+    """Files to refuse; ``pipelines/encode.py`` in this process: its exit message for these words."""
+    np.savez(here / "other.npz", images=np.zeros((3, 9, 9), np.uint8))
+    np.savez(here / "fits.npz", images=np.zeros((3, 8, 8), np.uint8))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    main = runpy.run_path(str(ROOT / "pipelines/encode.py"))["main"]
+
+    def run(*words):
+        with pytest.raises(SystemExit) as stop:
+            main(list(words))
+        return stop.value.code
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -132,11 +149,16 @@ def test_encode_writes_codes_ids_and_errors_of_a_folder(place, tmp_path):
         (["run=digits-vae"], "usage"),
     ],
 )
-def test_encode_refuses_in_one_line_and_writes_nothing(place, words, message):
-    np.savez(place / "other.npz", images=np.zeros((3, 9, 9), np.uint8))
-    np.savez(place / "fits.npz", images=np.zeros((3, 8, 8), np.uint8))
-    done = encode(place, *words)
-    assert done.returncode != 0
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+def test_encode_refuses_in_one_line_and_writes_nothing(place, refused, capfd, words, message):
+    said = refused(*words)
+    assert isinstance(said, str), "a message is printed and the exit is 1"
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+    assert capfd.readouterr().err == ""
     assert not list(place.glob("a.*"))
+
+
+def test_a_refusal_is_all_that_the_process_says(place, refused):
+    done = encode(place, "run=digits-vae", "input=other.npz", "out=a.npz")
+    assert done.returncode != 0
+    assert done.stderr == refused("run=digits-vae", "input=other.npz", "out=a.npz") + "\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from toy_codes import trees_in_one_process
 
 from latent_atlas.evaluation.own_arrays import ScoreError, attempt, write_scores
 from latent_atlas.evaluation.own_codes import score_codes
@@ -31,6 +32,13 @@ PARITY = {
     "factor_sizes": np.array([3, 3, 3]),
 }  # fmt: skip
 TWO = {"real": RNG.normal(size=(120, 8)).astype(np.float32), "fake": RNG.normal(0.2, 1, (90, 8)).astype(np.float32)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _trees():
+    """For scores in this process; ``pipelines/score.py`` as a process starts its own."""
+    with trees_in_one_process():
+        yield
 
 
 def saved(path, **arrays):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toy_codes import trees_in_one_process
 
 from latent_atlas.evaluation.own_codes import score_codes
 from latent_atlas.evaluation.own_features import score_features
@@ -84,11 +85,17 @@ def test_mig_of_the_reference_protocol(case):
     np.testing.assert_allclose(matrix.entropy, expected["fixed"]["details"]["factor_entropy"], atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def scores_of_codes():
+    with trees_in_one_process():
+        return {case: score_codes(HERE / f"{case}.npz", "reference", estimator="lightgbm") for case in CASES}
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_scores_of_the_fixed_sample(case):
+def test_scores_of_the_fixed_sample(case, scores_of_codes):
     """What ``pipelines/score.py codes=... protocol=reference`` gives, but for its slow trees."""
     fixed, disent = representation(case)[1]["fixed"], EXPECTED["representation_cases"][case]["disent"]["fixed"]
-    found = score_codes(HERE / f"{case}.npz", "reference", estimator="lightgbm")
+    found = scores_of_codes[case]
     for name, theirs, slack in (
         ("mig", fixed["mig"]["discrete_mig"], 1e-5),
         ("sap", fixed["sap"]["SAP_score"], 2e-3),
