@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from latent_atlas.planning.compose import Composer, PlanError, plain, sections
+from latent_atlas.planning.plan import read_pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +26,7 @@ def test_only_a_model_of_pairs_is_trained_on_them():
 def test_a_composition_is_hydras_without_hydras_own_node():
     import hydra
 
-    entries = yaml.safe_load((ROOT / "conf/pipeline.yaml").read_text(encoding="utf-8"))["runs"]
+    entries = read_pipeline(ROOT)["runs"]
     with Composer(ROOT) as composer:
         for run in ("digits-ae", "dsprites-beta_tc_vae", "dsprites-ada_gvae", "ring-spherical_vae", "digits-flow"):
             entry = entries[run]
