@@ -56,10 +56,8 @@ class Stage:
             "run": self.run, "data": "bars", "needs": "data/bars", "seed": 3, "model": MODELS[model], "trainer": TRAINER | trainer,
         }  # fmt: skip
         plan = {"train": self.section, "evaluate": {"tier": "test", "tracking": {"enabled": tracking, "system_metrics": False}}}
+        plan["overrides"] = ["trainer.steps=40", "model.net.beta=1"]
         (root / "plan").mkdir(exist_ok=True)
-        (root / "conf").mkdir(exist_ok=True)
-        entry = {"overrides": ["trainer.steps=40", "model.net.beta=1"]}
-        (root / "conf/pipeline.yaml").write_text(yaml.safe_dump({"runs": {self.run: entry}}), encoding="utf-8")
         (root / "plan" / f"{self.run}.yaml").write_text(yaml.safe_dump(plan), encoding="utf-8")
 
     @property
