@@ -55,8 +55,9 @@ class Composer:
 
         GlobalHydra.instance().clear()
         hydra.initialize_config_dir(str((self.root / "conf").resolve()), version_base="1.3")
-        self.loader: Any = GlobalHydra.instance().config_loader()
-        self.loader.repository = Parsed(self.loader.repository)
+        loader: Any = GlobalHydra.instance().config_loader()
+        loader.repository = Parsed(loader.repository)
+        self.loader = loader
         return self
 
     def __exit__(self, *error: object) -> None:
