@@ -41,7 +41,7 @@ from latent_atlas.evaluation.own_codes import jobs, read
 def cpu():
     return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 found = {}
-for names, compute in jobs(read(Path(sys.argv[2]), 0), "reference", 0, sys.argv[3]):
+for names, compute in jobs(read(Path(sys.argv[2]), 0), "reference", 0, sys.argv[3], refits=0, resamples=0):
     start = time.perf_counter(), cpu()
     compute()
     found[next(iter(names))] = [time.perf_counter() - start[0], cpu() - start[1]]
