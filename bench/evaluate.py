@@ -31,7 +31,7 @@ trainer: cpu
 data:
   sprites: {source: conf/data/sprites.yaml}
 runs:
-  sprites-vae: &run {data: sprites, model: vae, needs: data/sprites, tier: core, overrides: [evaluation=STANDARD, trainer.steps=50]}
+  sprites-vae: &run {data: sprites, model: vae, needs: data/sprites, tier: core, overrides: [budget=STANDARD, trainer.steps=50]}
   sprites-beta_vae: {<<: *run, model: beta_vae}
 reports:
   sprites: {scores: metrics/core/sprites}

@@ -21,10 +21,10 @@ EXTRACTOR = {"name": "domain", "dimensions": 8, "steps": 20, "batch_size": 32, "
 
 
 def evaluation_conf(**changes):
-    """conf/evaluation/quick.yaml with every metric of conf/evaluation/metric, as the plan writes it."""
-    conf = yaml.safe_load((CONF / "quick.yaml").read_text(encoding="utf-8"))
+    """conf/budget/quick.yaml with every metric of conf/evaluation/metric, as the plan writes it."""
+    conf = yaml.safe_load((CONF.parent / "budget/quick.yaml").read_text(encoding="utf-8"))
     metrics = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted((CONF / "metric").glob("*.yaml"))}
-    return {key: value for key, value in conf.items() if key != "defaults"} | {"threads": 1, "metrics": metrics} | changes
+    return conf | {"threads": 1, "metrics": metrics} | changes
 
 
 def write_run(folder, data, model="small_vae", name="run"):

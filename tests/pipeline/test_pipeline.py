@@ -48,7 +48,7 @@ EDITS = {
     "a net it uses": ("src/latent_atlas/nets/conv.py", *CODE, again("vae", "beta_vae")),
     "a comment": ("src/latent_atlas/models/vae.py", "\nclass ", "\n# why\nclass ", set()),
     "a docstring": ("src/latent_atlas/models/vae.py", '"""', '"""Edited: ', set()),
-    "evaluation conf": ("conf/evaluation/quick.yaml", "seed: 0", "seed: 1", EVALUATED),
+    "evaluation conf": ("conf/budget/quick.yaml", "seed: 0", "seed: 1", EVALUATED),
     "a metric": ("src/latent_atlas/metrics/clusters.py", *FUNCTION, EVALUATED),
     "tracking code": ("src/latent_atlas/training/tracking.py", *FUNCTION, set()),
     "report code": ("src/latent_atlas/report/build.py", *FUNCTION, {"report@digits"}),

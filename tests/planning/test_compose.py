@@ -30,7 +30,7 @@ def test_a_composition_is_hydras_without_hydras_own_node():
     with Composer(ROOT) as composer:
         for run in ("digits-ae", "dsprites-beta_tc_vae", "dsprites-ada_gvae", "ring-spherical_vae", "digits-flow"):
             entry = entries[run]
-            asked = [f"data={entry['data']}", f"model={entry['model']}", f"run={run}", *entry["overrides"], "evaluation=standard"]
+            asked = [f"data={entry['data']}", f"model={entry['model']}", f"run={run}", *entry["overrides"], "budget=standard"]
             assert composer.compose(asked) == plain(ROOT, hydra.compose("config", asked))
 
 
