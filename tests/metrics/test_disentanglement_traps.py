@@ -1,5 +1,7 @@
 """The toy cases of docs/metrics.md for disentanglement: what a correction of protocol ``atlas`` is for, with its figures."""
 
+import re
+
 import numpy as np
 import pytest
 from toy_codes import METRICS, factors, identity, mixed, noise, rotated, trained, trees_in_one_process
@@ -175,6 +177,21 @@ def test_the_largest_deviation_of_noise_grows_with_items():
     }
     assert [found[n][0] for n in found] == pytest.approx([0.23, 0.27, 0.38], abs=0.01)
     assert [found[n][1] for n in found] == [0, 0, 0]
+
+
+def test_factors_that_were_not_crossed_are_named_beside_their_robustness():
+    rng, sizes = np.random.default_rng(0), [3, 6, 40, 32]
+    v = rng.integers(0, sizes, (3000, 4))
+    crossed = irs(identity(v), v, factor_names=list("abcd"), factor_sizes=sizes)
+    tied = rng.random(3000) < 0.6
+    v[tied, 1] = 2 * v[tied, 0] + rng.integers(0, 2, tied.sum())
+    found = irs(noise(3000, 4) + v, v, factor_names=list("abcd"), factor_sizes=sizes)
+    assert "warning" not in crossed.parts
+    # I(a; b) / H(a) of that mixture is 0.303.
+    said = re.fullmatch(r"not varied independently: a with b \(they share (\d+) %\); .*", found.parts["warning"])
+    assert abs(int(said[1]) - 30) <= 2
+    few = rng.integers(0, sizes, (60, 4))  # chance ties 60 items in up to 40 classes
+    assert "warning" not in irs(identity(few), few, factor_sizes=sizes).parts
 
 
 def test_the_largest_deviation_weighs_dimensions_by_their_scale():

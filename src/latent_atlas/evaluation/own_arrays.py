@@ -73,7 +73,7 @@ def attempt(
 ) -> dict[str, Any]:
     """The values of a score by name, or nothing and its reason: a metric's fault is its own, and no NaN is handed on.
 
-    Beside the first stand ``_interval``, ``_floor``, ``_ceiling``, ``_estimator`` and ``_bins``, as far as they are known.
+    Beside the first stand ``_interval``, ``_floor``, ``_ceiling``, ``_estimator``, ``_bins``, ``_warning``, as far as they exist.
 
     Args:
         compute: the score.
@@ -112,6 +112,8 @@ def _beside(first: str, measured: Measured, *stand_ins: Callable[[], Measured] |
                 bound = stand_in().value
         if bound is not None and math.isfinite(bound):
             found[f"{first}_{side}"] = float(bound)
+    if "warning" in measured.parts:
+        found[f"{first}_warning"] = measured.parts["warning"]
     return found | {f"{first}_{word}": measured.provenance[word] for word in ("estimator", "bins") if word in measured.provenance}
 
 

@@ -60,7 +60,7 @@ def _row(found: Score) -> str:
         (escape(found["unit"] if found["unit"] != "1" else ""), ""),
         (str(found["provenance"].get("n", "")), "n"),
         (escape(_origin(found["provenance"])), ""),
-        (escape(found["meaning"]), ""),
+        (escape(found["meaning"]) + (f"<small>{escape(said)}</small>" if (said := found["parts"].get("warning")) else ""), ""),
     ]
     return "<tr>" + "".join(f'<td class="{kind}">{text}</td>' for text, kind in cells) + "</tr>"
 

@@ -197,6 +197,33 @@ def informative(codes: NDArray[Any], factors: Sequence[Factor], bins: int, estim
     return (found > null + margin).any(1) & varying(codes)
 
 
+def dependent(factors: Sequence[Factor], least: float = 0.05) -> list[tuple[str, str, float]]:
+    """Pairs of factors that were not varied independently: their names, and the information they share over the smaller entropy.
+
+    A pair counts from ``least`` on where it shares more than 20 shuffles do, by six of their standard deviations.
+    """
+    found = []
+    for k, first in enumerate(factors):
+        for second in factors[k + 1 :]:
+            both = np.flatnonzero(first.known & second.known)
+            if not len(both):
+                continue
+            a, b = (_cut(factor.at(both)) for factor in (first, second))
+            rng = np.random.default_rng(0)
+            chance = mutual_information([a], [rng.permutation(b) for _ in range(20)], corrected=False).mutual
+            plain = float(mutual_information([a], [b], corrected=False).mutual[0, 0])
+            shared = float(mutual_information([a], [b]).mutual[0, 0])
+            entropy = min(float(entropies(np.bincount(one), len(one), True)) for one in (a, b))
+            if shared > least * entropy and plain > chance.mean() + 6 * chance.std():
+                found.append((first.name, second.name, min(1.0, shared / entropy)))
+    return found
+
+
+def _cut(factor: Factor) -> Codes:
+    """The factor's values in at most ten classes of equal mass."""
+    return quantile_bins(factor.values, 10)
+
+
 def shuffled(factors: Sequence[Factor], seed: int) -> list[Factor]:
     """The same factors with their values in another order: what chance would give."""
     rng = np.random.default_rng(seed)

@@ -21,6 +21,7 @@ from latent_atlas.metrics.information import (
     QUANTILE,
     Factor,
     default_bins,
+    dependent,
     factors_of,
     histogram_bins,
     informative,
@@ -278,7 +279,7 @@ def irs(
     dimension, their mean (arXiv:1811.00007, with the quantile that disentanglement_lib takes in place of a maximum); far outliers
     are drawn in. ``max``: as published, over the largest deviation, which grows with N, so that noise scores above 0; weighted by
     it, so that the score depends on the dimensions' scales; over all that vary. Factors of more than ``bins`` values are cut into
-    bins of equal width. It assumes that factors were varied independently.
+    bins of equal width. It assumes that factors were varied independently; ``parts.warning`` names those that were not.
     """
     kept, constant = factors_of(factors, factor_names, factor_sizes)
     rows = labelled(kept)
@@ -289,7 +290,10 @@ def irs(
         alive = informative(z, kept, default_bins(len(z), QUANTILE), QUANTILE)
     else:
         alive = z.var(axis=0) > 0
-    parts = {"dimensions": int(alive.sum()), "constant": constant}
+    parts: dict[str, Any] = {"dimensions": int(alive.sum()), "constant": constant}
+    if tied := dependent(kept):
+        together = ", ".join(f"{a} with {b} (they share {100 * share:.0f} %)" for a, b, share in tied)
+        parts["warning"] = f"not varied independently: {together}; holding the one fixed holds the other too, and raises the score"
     if not alive.any():
         return Measured(0.0, floor=0.0, ceiling=1.0, provenance=said, parts=parts)
     live = z[:, alive]

@@ -97,6 +97,8 @@ def provenance_fields(entry: Entry) -> dict[str, Any]:
         edge, by = number(entry.get(side)), entry.get(f"{side}_by")
         if edge is not None:
             found[side] = f"{edge:.4g} ({by})" if by else f"{edge:.4g}"
+    if said := mapping(entry.get("parts")).get("warning"):
+        found["warning"] = said
     return found | ({"defined in": entry["paper"]} if entry.get("paper") else {})
 
 
