@@ -199,24 +199,23 @@ class Arrays:
         return self.model.space.coordinates(self.model.space.sample(len(self.rows), self.noise(3))).cpu()
 
     def _log_weights(self) -> Tensor:
-        """Importance weights of the first items; each item sees K draws at once."""
+        """Importance weights of the first items, K draws each: encoded once, decoded K times."""
         encode, decode, space, noise = self.need("encode"), self.need("decode"), self.model.space, self.noise(4)
         items, draws = int(self.settings["importance_items"]), int(self.settings["importance_samples"])
         x, found = self.get("x")[:items], []
-        for k in range(0, len(x), max(1, self.batch_size // draws)):
-            rows = slice(k, k + max(1, self.batch_size // draws))
-            several = x[rows].repeat_interleave(draws, 0).to(self.device)
-            condition = self.condition(rows)
-            condition = {name: value.repeat_interleave(draws, 0) for name, value in condition.items()} if condition else None
-            q: Posterior = encode(several, condition)
+        for rows in self.blocks(len(x)):
+            block, condition = x[rows].to(self.device), self.condition(rows)
+            q: Posterior = encode(block, condition)
             if not hasattr(q, "log_prob"):
                 raise NotApplicable("the code is a point, not a distribution: there are no importance weights")
-            z = q.sample(noise)
-            likelihood = decode(z, condition)
-            if not hasattr(likelihood, "log_prob"):
-                raise NotApplicable("the model's decoder has no likelihood")
-            weights = likelihood.log_prob(several).double() + space.log_prob(z).double() - q.log_prob(z).double()
-            found.append(weights.reshape(-1, draws).cpu())
+            weights = []
+            for _ in range(draws):
+                z = q.sample(noise)
+                likelihood = decode(z, condition)
+                if not hasattr(likelihood, "log_prob"):
+                    raise NotApplicable("the model's decoder has no likelihood")
+                weights.append(likelihood.log_prob(block).double() + space.log_prob(z).double() - q.log_prob(z).double())
+            found.append(torch.stack(weights, 1).cpu())
         return torch.cat(found)
 
     def _noisy_codes(self) -> dict[float, Tensor]:

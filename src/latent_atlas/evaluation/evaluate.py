@@ -34,6 +34,7 @@ from latent_atlas.loading import load_folder
 from latent_atlas.metrics.result import NotApplicable
 from latent_atlas.operations import samplers
 from latent_atlas.training import tracking
+from latent_atlas.training.allocator import keep_memory
 
 Section = Mapping[str, Any]
 
@@ -64,6 +65,7 @@ def evaluate(
         EvaluationError: no metric is ok.
     """
     conf = section["evaluation"]
+    keep_memory()
     torch.set_grad_enabled(False)
     try:
         with torch_threads(train_section.get("trainer", {}).get("threads", conf["threads"])):

@@ -34,6 +34,7 @@ from latent_atlas.evaluation.rows import evaluation_rows
 from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.metrics.frechet import frechet, moments
 from latent_atlas.metrics.result import TooFewSamples
+from latent_atlas.training.allocator import keep_memory
 
 Rows = NDArray[np.int64]
 LEARNING_RATE = 4e-3
@@ -77,6 +78,7 @@ def make_features(section: Mapping[str, Any], data: Path, out: Path) -> dict[str
     factors; without any it learns to tell items apart under small changes (Chen et al. 2020, arXiv 2002.05709). Its name holds the
     first digits of its weights' hash. The reference: features of ``reference_size`` held-out items, fewer where there are fewer.
     """
+    keep_memory()
     extractor = dict(section["extractor"])
     module = DataModule(data)
     split, rows = evaluation_rows(module, module.card["reference_size"])

@@ -38,6 +38,7 @@ def dci_disentanglement(
     refits: int = 0,
     estimator: str = "lightgbm",
     importance: str = "weighted",
+    limit: int | None = None,
     workers: int = 2,
 ) -> Measured:
     """Is a dimension used for one factor only? 1 is yes. Trees grow on ``codes_train``, skill is that on ``codes``.
@@ -52,6 +53,7 @@ def dci_disentanglement(
         refits: on bootstrap samples of training and held-out items, for the interval.
         estimator: lightgbm, sklearn (exact GradientBoosting) or hist.
         importance: weighted or raw, see the module.
+        limit: the most items that trees grow on, and the most that they are tested on.
         workers: processes.
 
     Raises:
@@ -62,7 +64,7 @@ def dci_disentanglement(
         return disentanglement(_weighted(found, importance))
 
     return _measured(
-        value, codes, factors, codes_train, factors_train, factor_names, factor_sizes, refits, estimator, importance, workers
+        value, codes, factors, codes_train, factors_train, factor_names, factor_sizes, refits, estimator, importance, limit, workers
     )
 
 
@@ -76,6 +78,7 @@ def dci_completeness(
     refits: int = 0,
     estimator: str = "lightgbm",
     importance: str = "weighted",
+    limit: int | None = None,
     workers: int = 2,
 ) -> Measured:
     """Is a factor read from one dimension only? 1 is yes. Arguments as of ``dci_disentanglement``.
@@ -91,7 +94,7 @@ def dci_completeness(
         return completeness(weighted[informed | (weighted.sum(1) > 0.05 * weighted.sum())])
 
     return _measured(
-        value, codes, factors, codes_train, factors_train, factor_names, factor_sizes, refits, estimator, importance, workers
+        value, codes, factors, codes_train, factors_train, factor_names, factor_sizes, refits, estimator, importance, limit, workers
     )
 
 
@@ -105,6 +108,7 @@ def dci_informativeness(
     refits: int = 0,
     estimator: str = "lightgbm",
     over_chance: bool = True,
+    limit: int | None = None,
     workers: int = 2,
 ) -> Measured:
     """How well trees predict the factors of held-out items: mean of (accuracy − chance) / (1 − chance), R² of quantities.
@@ -118,7 +122,7 @@ def dci_informativeness(
 
     kind = "skill" if over_chance else "accuracy"
     return _measured(
-        value, codes, factors, codes_train, factors_train, factor_names, factor_sizes, refits, estimator, kind, workers
+        value, codes, factors, codes_train, factors_train, factor_names, factor_sizes, refits, estimator, kind, limit, workers
     )
 
 
@@ -184,10 +188,10 @@ def _measured(
     refits: int,
     estimator: str,
     importance: str,
+    limit: int | None,
     workers: int,
 ) -> Measured:
-    z, z_train = np.asarray(codes), np.asarray(codes_train)
-    v, v_train = np.asarray(factors), np.asarray(factors_train)
+    z, z_train, v, v_train = (np.asarray(array)[:limit] for array in (codes, codes_train, factors, factors_train))
     if z.shape[1] < 2:
         raise NotApplicable("entropy over dimensions needs at least two")
     kept, constant = factors_of(v_train, names, sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -88,7 +89,7 @@ def ssim(x: Tensor, recon: Tensor, batch_size: int = 64) -> Measured:
         _similarities(F.pad(a.double(), edge, mode="reflect"), F.pad(b.double().clamp(0, 1), edge, mode="reflect"), SSIM_WINDOW)[1]
         for a, b in zip(x.split(batch_size), recon.split(batch_size), strict=True)
     ]
-    return mean_of(torch.cat(parts), window=SSIM_WINDOW)
+    return replace(mean_of(torch.cat(parts), window=SSIM_WINDOW), ceiling=1.0)
 
 
 def mae(x: Tensor, recon: Tensor) -> Measured:
@@ -126,7 +127,7 @@ def ms_ssim(x: Tensor, recon: Tensor, batch_size: int = 64) -> Measured:
             factors.append(whole if scale == scales - 1 else contrast)
             a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
         parts.append((torch.stack(factors, 1).clamp(min=0) ** weights).prod(1))
-    return mean_of(torch.cat(parts), window=window, scales=scales)
+    return replace(mean_of(torch.cat(parts), window=window, scales=scales), ceiling=1.0)
 
 
 def _similarities(a: Tensor, b: Tensor, window: int) -> tuple[Tensor, Tensor]:
