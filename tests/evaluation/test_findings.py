@@ -55,6 +55,13 @@ def test_each_fault_is_found_alone_with_its_figures_and_what_to_try(name):
     json.dumps(found.plain(), allow_nan=False)
 
 
+def test_rounding_is_not_worse_than_pca():
+    """A flow has as many dimensions as the data: it and PCA give every item back."""
+    exact = entry("mse", 3e-13, floor=0.1, references={"PCA": 2e-14})
+    assert findings(GOOD | {"mse": exact}, ALIVE) == []
+    assert findings(GOOD | {"mse": exact | {"value": 3e-6}}, ALIVE)[0].name == "no better than PCA"
+
+
 def test_sentences_are_plain_and_carry_the_figures():
     said = {name: findings({score["metric"]: score}, ALIVE)[0].sentence for name, score in FAULTS.items()}
     assert said["no better than PCA"].startswith("Squared error 0.03 against 0.02 of PCA of the same width: no better than PCA;")

@@ -28,11 +28,11 @@ from latent_atlas.evaluation.kept import Kept
 from latent_atlas.evaluation.references import References
 from latent_atlas.evaluation.scoring import Score, score
 from latent_atlas.evaluation.table import description, page
-from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.evaluation.verdict import headline, traversal_order, verdict
 from latent_atlas.loading import load_folder
 from latent_atlas.metrics.result import NotApplicable
 from latent_atlas.operations import samplers
+from latent_atlas.threads import torch_threads
 from latent_atlas.training import tracking
 from latent_atlas.training.allocator import keep_memory
 

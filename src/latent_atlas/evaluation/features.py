@@ -31,9 +31,9 @@ from latent_atlas.evaluation.extractors import (
     stem,
 )
 from latent_atlas.evaluation.rows import evaluation_rows
-from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.metrics.frechet import frechet, moments
 from latent_atlas.metrics.result import TooFewSamples
+from latent_atlas.threads import torch_threads
 from latent_atlas.training.allocator import keep_memory
 
 Rows = NDArray[np.int64]

@@ -15,6 +15,7 @@ from latent_atlas.metrics.likelihood import DEAD
 # Where a difference becomes a fault: stated here, since each is a choice.
 LITTLE = 0.1  # nats in the whole code
 PCA_MARGIN = 1.005  # times PCA's error: PCA itself, fitted to other items, is not to be called worse than PCA
+EXACT = 1e-6  # of the mean item's error: of as many dimensions as the data has, PCA and a flow both give back all but rounding
 LEARNED_BY_HEART = 1.5  # times the training error
 MODES = 0.5  # of the modes that other real items reach
 ENTRIES = 0.1  # of the codebook
@@ -73,7 +74,7 @@ def worse_than_pca(scores: Scores) -> Finding | None:
     """A model with an error above that of PCA of the same width has not earned its training."""
     error = measured(scores, "mse")
     linear = (error or {}).get("references", {}).get("PCA")
-    if error is None or not linear or error["value"] <= PCA_MARGIN * linear:
+    if error is None or not linear or error["value"] <= max(PCA_MARGIN * linear, EXACT * (error["floor"] or 0.0)):
         return None
     remedy = "train longer, widen the net, or lower β"
     sentence = f"Squared error {error['value']:.3g} against {linear:.3g} of PCA of the same width: no better than PCA; {remedy}."

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from latent_atlas.evaluation.own_arrays import PROTOCOLS, ScoreError, attempt, check_table, read_arrays
-from latent_atlas.evaluation.threads import torch_threads
 from latent_atlas.metrics import fidelity, frechet
 from latent_atlas.metrics.result import Measured
+from latent_atlas.threads import torch_threads
 
 DIMENSIONS, STEPS = 64, 400  # of the extractor that two folders are compared by
 LEAST = 8  # images on each side
@@ -58,7 +58,7 @@ def compare(real: Tensor, fake: Tensor, protocol: str, seed: int) -> dict[str, A
     reasons: dict[str, str] = {}
     # The published packages give a number however few samples there are; it then stands with a warning.
     fid = (_published_fid, {}) if reference else (frechet.fid, {"resamples": RESAMPLES})
-    calls: dict[str, Call] = {"fid": fid, "kid": (fidelity.kid, {"subsets": 0 if reference else 100, "seed": seed})}
+    calls: dict[str, Call] = {"fid": fid, "kid": (fidelity.kid, {})}
     for k in (3, 5):
         for score in (fidelity.precision, fidelity.recall, fidelity.density, fidelity.coverage):
             calls[f"{score.__name__}_k{k}"] = (score, {"k": k, "strict": reference, "all_rows": reference})

@@ -30,14 +30,14 @@ PAIRS = 8  # of samples and the training items that they lie nearest to, for pic
 def kid(
     features_real: Tensor,
     features_samples: Tensor,
-    subsets: int = 100,
+    subsets: int = 0,
     size: int = 1000,
     seed: int = 0,
 ) -> Measured:
     """Kernel distance: squared MMD with the kernel (x·y / d + 1)³ (Bińkowski et al. 2018, arXiv:1801.01401).
 
-    The unbiased estimate, so it may be negative and is never clipped: the mean of ``subsets`` draws of ``size`` rows without
-    replacement, or, where there are no more rows than that or ``subsets`` is 0, of the first min(N, M) rows at once. The
+    The unbiased estimate, so it may be negative and is never clipped: of the first min(N, M) rows at once, whose error is smaller
+    than that of any subsets of them, or, as published, the mean of ``subsets`` draws of ``size`` rows without replacement. The
     interval is from 10 disjoint blocks of rows: overlapping subsets are no independent draws, so their spread is no standard error.
 
     Args:
@@ -68,18 +68,21 @@ def kid(
 
 
 def polynomial_mmd(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Unbiased squared MMD of equally many rows (m, f)."""
+    """Unbiased squared MMD of equally many rows (m, f); kernels of ``BLOCK`` rows at a time, so that no m × m matrix is held."""
     m, d = x.shape
 
-    def kernel(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = a @ b.T
-        found /= d
-        found += 1
-        return found * found * found  # a power of arrays takes ten times as long
+    def total(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+        found = 0.0
+        for start in range(0, m, BLOCK):
+            kernel = a[start : start + BLOCK] @ b.T
+            kernel /= d
+            kernel += 1
+            square = kernel * kernel  # a power of arrays takes ten times as long
+            found += float(np.vdot(square, kernel))
+        return found
 
-    within = kernel(x, x), kernel(y, y)
-    same = sum(float(k.sum() - np.trace(k)) for k in within) / (m * (m - 1))
-    return same - 2 * float(kernel(x, y).mean())
+    own = sum(total(a, a) - float((((a * a).sum(1) / d + 1) ** 3).sum()) for a in (x, y)) / (m * (m - 1))
+    return own - 2 * total(x, y) / m**2
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from latent_atlas.metrics.memo import Memo
 from latent_atlas.metrics.result import NotApplicable, TooFewSamples
+from latent_atlas.threads import torch_threads
 
 if TYPE_CHECKING:
     from latent_atlas.models.base import LatentModel
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 LEAST = 10  # codes
 RIDGE = 1e-6  # added to variances, of their mean: a dead dimension has none
 WIDEST = 128  # dimensions of a covariance for each component
-_FITTED: Memo[Any] = Memo(2)  # a score and a picture ask for the same one
+_FITTED: Memo[Any] = Memo(8)  # a score and a picture ask for the same ones
 
 
 class Sampler(ABC):
@@ -142,16 +143,16 @@ class Flow(Sampler):
     """
 
     def __init__(
-        self, codes: Tensor, seed: int = 0, steps: int = 500, transforms: int = 3, hidden: int = 64, bins: int = 8
+        self, codes: Tensor, seed: int = 0, steps: int = 300, transforms: int = 3, hidden: int = 64, bins: int = 8
     ) -> None:
         from zuko.flows import NSF
 
         self.mean, self.scale = codes.mean(0), codes.std(0).clamp(min=RIDGE**0.5 * spread(codes))
         rows = ((codes - self.mean) / self.scale).float()
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch_threads(1):
             torch.manual_seed(seed)
             self.flow = NSF(rows.shape[1], transforms=transforms, hidden_features=(hidden, hidden), bins=bins, passes=2)
-            optimizer = torch.optim.Adam(self.flow.parameters(), lr=2e-3)
+            optimizer = torch.optim.Adam(self.flow.parameters(), lr=2e-3, fused=True)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
             for _ in range(steps):
                 batch = rows[torch.randint(len(rows), (min(256, len(rows)),))]

@@ -1,4 +1,4 @@
-"""The number of threads is part of a result: sums over more or fewer of them round differently."""
+"""The number of threads is part of a result: sums over more or fewer of them round differently. Small layers take but one."""
 
 from __future__ import annotations
 
