@@ -105,7 +105,7 @@ repro: database ## install, run what is not up to date, end at the report; with 
 
 .PHONY: test
 test: $(DEV) ## install what tests need and run them all
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 2 --dist loadfile --durations=15
 
 .PHONY: lint
 lint: $(DEV) ## ruff (rules and format) and mypy

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -43,8 +44,9 @@ def sweep(name: str, folder: Path, overrides: list[str]) -> float:
     """Runs the jobs that are not done yet; gives the minutes it took. A failed job ends the study, after the others."""
     started = time.monotonic()
     command = [sys.executable, "pipelines/train.py", "-m", f"+experiment={name}", *overrides, f"hydra.sweep.dir={folder}"]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
-    if done.returncode:
+    running = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    signal.signal(signal.SIGTERM, lambda number, frame: running.terminate())  # the sweep ends its workers, then this ends too
+    if running.wait():
         sys.exit(f"study: a job of {name} failed, see above; `make study NAME={name}` goes on where it stopped")
     return (time.monotonic() - started) / 60
 

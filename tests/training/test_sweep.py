@@ -1,10 +1,13 @@
 """A sweep in real processes: its jobs, its runs in MLflow, and what is prepared once."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import yaml
 from stage import ROOT, Stage
@@ -14,6 +17,32 @@ from latent_atlas.planning.compose import Composer, sections
 from latent_atlas.training import sweep, sweep_runs, tracking
 
 SMALL = ["data=digits", "trainer=smoke", "evaluation.extractor.steps=5", "tracking.system_metrics=false", "tracking.pyfunc=false"]
+
+
+def test_a_terminated_sweep_leaves_no_worker_behind(tmp_path):
+    script = """
+import os, sys, time
+from pathlib import Path
+from joblib import Parallel, delayed
+from latent_atlas.training.sweep import end_with_workers
+
+def work(folder):
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(120)
+
+end_with_workers()
+Parallel(n_jobs=2)(delayed(work)(sys.argv[1]) for _ in range(2))
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    running = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env=env, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
+    assert len(workers) == 2
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(30) == 143
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
 
 
 @pytest.mark.slow

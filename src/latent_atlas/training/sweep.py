@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,7 @@ def app(root: Path) -> None:
         sys.argv[1:] = [*(word for word in words if not word.startswith("hydra.sweep.dir=")), f"hydra.sweep.dir={folder}"]
         # Workers that share the cores: one thread each. The environment counts where a library is loaded after it is set.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        end_with_workers()
     try:
         hydra.main(version_base="1.3", config_path=str(root / "conf"), config_name="config")(job)()
     finally:
@@ -51,6 +53,15 @@ def app(root: Path) -> None:
 
             counts = close_parent(folder)
             print(f"{folder}: " + ", ".join(f"{number} {status.lower()}" for status, number in sorted(counts.items())))
+
+
+def end_with_workers() -> None:
+    """Makes SIGTERM an exception, at which a launcher ends its workers: killed outright, it leaves them to finish their jobs."""
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def options(conf: Path) -> str:
