@@ -6,11 +6,12 @@ SHELL = /bin/sh
 DATA =#         a folder of images, .npz, .npy, CSV or Parquet file of your own, for repro
 NAME =#         what to call the own data set (default: after its folder or file); which study, for study
 TRAINER =#      gpu, cpu or smoke: written to conf/pipeline.yaml, for repro
+JOBS =#         stages at once, for repro (default: one for each core, at most 4)
 TORCH_INDEX ?=#  the address of a package index with another build of torch
 PYTHON ?=#       the Python 3.11 to 3.13 that makes .venv
 
 # Recipes read these from the environment, so that spaces and quotes in a path survive.
-export DATA NAME TRAINER TORCH_INDEX PYTHON
+export DATA NAME TRAINER JOBS TORCH_INDEX PYTHON
 
 # No telemetry, no update checks, no advertisements.
 export MLFLOW_DISABLE_TELEMETRY = true
@@ -95,13 +96,13 @@ database: $(BASE)
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "$(CURDIR) is not a git clone, and DVC needs one: clone it, or run git init." >&2; exit 1; }
 	@$(PY) -c 'from latent_atlas.training.tracking import initialise; initialise()'
 
-# Two calls of dvc: in one it goes kind of stage by kind of stage, and the first page would come last.
+# Stages that do not wait for each other run side by side, those of the first page first; JOBS=1 for one after another.
 .PHONY: repro
 repro: database ## install, run what is not up to date, end at the report; with DATA=<path> on your own data
 	@$(PY) -m latent_atlas.console free
 	@if [ -n "$$TRAINER" ]; then $(PY) pipelines/own.py trainer="$$TRAINER"; fi
 	@if [ -n "$$DATA" ]; then $(PY) pipelines/own.py data="$$DATA" name="$$NAME"; \
-	else .venv/bin/dvc repro report@digits && .venv/bin/dvc repro report@core && $(PY) -m latent_atlas.console page=core; fi
+	else $(PY) pipelines/repro.py pages=digits,core jobs="$$JOBS" && $(PY) -m latent_atlas.console page=core; fi
 
 .PHONY: test
 test: $(DEV) ## install what tests need and run them all

@@ -16,6 +16,7 @@ def main(arguments: dict[str, str]) -> int:
     from latent_atlas.data.reader import DataError
     from latent_atlas.planning.compose import PlanError
     from latent_atlas.planning.own import choose_trainer, onboard
+    from latent_atlas.planning.parallel import repro
 
     try:
         if "trainer" in arguments:
@@ -28,10 +29,7 @@ def main(arguments: dict[str, str]) -> int:
     print(screen, flush=True)
     if arguments.get("run") == "no":
         return 0
-    # The stages' `python` is this one, also where its environment is not activated.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    code = subprocess.call([sys.executable, "-m", "dvc", "repro", f"report@{name}"], cwd=ROOT, env=os.environ | {"PATH": path})
-    if code == 0:
+    if (code := repro(ROOT, [name])) == 0:
         code = subprocess.call(
             [sys.executable, "-m", "latent_atlas.console", f"page={name}"],
             cwd=ROOT,
