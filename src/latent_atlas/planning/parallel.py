@@ -75,6 +75,10 @@ def repro(root: Path, pages: Sequence[str], jobs: int | None = None) -> int:
     """
     pipeline = read_pipeline(root)
     targets = [f"report@{page}" for page in pages]
+    changed = stale(root, targets)
+    if not changed:
+        print("Data and pipelines are up to date.")
+        return 0
     if code := dvc(root, "repro", "plan"):
         return code
     jobs = jobs or workers(pipeline)
@@ -94,7 +98,7 @@ def stale(root: Path, targets: Sequence[str]) -> set[str]:
         check=False,
     )
     if done.returncode:
-        return set()  # the plain repro says what is wrong
+        return {"plan"}  # not even that: the plain repro says what is wrong
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
