@@ -55,11 +55,11 @@ def _cross(a: Array, b: Array) -> float:
     from scipy.linalg import lapack
 
     # Of Lᵀ A L, L Lᵀ = B: no inverse, no vectors. The product by LAPACK, which knows that it is symmetric; the eigenvalues by
-    # torch's, twice as fast as scipy's from a thousand dimensions on.
-    factor, singular = lapack.dpotrf(b, lower=1)
+    # torch's, twice as fast as scipy's from a thousand dimensions on. Transposed, symmetric matrices lie as LAPACK reads them.
+    factor, singular = lapack.dpotrf(b.T, lower=1, clean=0)
     if not singular:
-        product = lapack.dsygst(a, factor, itype=2, lower=1)[0]
-        values = torch.linalg.eigvalsh(torch.from_numpy(product.T), UPLO="U").numpy()  # its lower half, read by rows
+        product = lapack.dsygst(a.T, factor, itype=2, lower=1)[0]
+        values = torch.linalg.eigvalsh(torch.from_numpy(product), UPLO="L").numpy()
     else:  # as with fewer samples than dimensions
         values, vectors = np.linalg.eigh(a)
         root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
