@@ -23,7 +23,10 @@ def main() -> int:
         sys.exit(f"repro: {error}")
     if strangers := sorted(set(pages) - set(known)):
         sys.exit(f"repro: conf/pipeline.yaml has no page {', '.join(strangers)}; it has {', '.join(known)}")
-    return repro(ROOT, pages, int(jobs) if jobs else None)
+    try:
+        return repro(ROOT, pages, int(jobs) if jobs else None)
+    except KeyboardInterrupt:
+        sys.exit("repro: stopped; the next one goes on from there")
 
 
 if __name__ == "__main__":

@@ -320,3 +320,8 @@ def test_bad_folders_are_one_line(command, tmp_path):
         assert message in said
         assert "\n" not in said
     assert not (tmp_path / "out.json").exists()
+
+
+def test_what_a_score_warns_of_stands_beside_it():
+    told = attempt(lambda: Measured(0.5, parts={"warning": "not varied independently: a with b"}), {"irs": ""}, {})
+    assert told == {"irs": 0.5, "irs_warning": "not varied independently: a with b"}

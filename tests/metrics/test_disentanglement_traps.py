@@ -194,6 +194,15 @@ def test_factors_that_were_not_crossed_are_named_beside_their_robustness():
     assert "warning" not in irs(identity(few), few, factor_sizes=sizes).parts
 
 
+def test_trees_see_no_more_items_than_they_are_allowed():
+    v = factors(900, (3, 4))
+    z = identity(v) + 0.3 * noise(900, v.shape[1])
+    given = {"factor_sizes": (3, 4), "workers": 1}
+    few = dci.dci_informativeness(z, v, z, v, limit=300, **given)
+    assert (few.provenance["n"], few.provenance["n_train"]) == (300, 300)
+    assert few.value == dci.dci_informativeness(z[:300], v[:300], z[:300], v[:300], **given).value
+
+
 def test_the_largest_deviation_weighs_dimensions_by_their_scale():
     v = factors(5000, (3, 4))
     z = np.hstack([identity(v), noise(5000, 1, 1)])

@@ -126,3 +126,12 @@ parallel.side_by_side(Path({str(stand_in)!r}), [parallel.Chain((name,), frozense
     running.send_signal(signal.SIGTERM)
     assert running.wait(30) == 143
     assert psutil.wait_procs(children, timeout=10)[1] == []
+
+
+def test_one_after_another_the_first_page_comes_first(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(parallel, "read_pipeline", lambda root: {"trainer": "gpu"})
+    monkeypatch.setattr(parallel, "stale", lambda root, targets: {"plan"})
+    monkeypatch.setattr(parallel, "dvc", lambda root, *words: said.append(words) or 0)
+    assert parallel.repro(tmp_path, ["digits", "core"]) == 0
+    assert said == [("repro", "plan"), ("repro", "report@digits"), ("repro", "report@core")]

@@ -84,7 +84,10 @@ def repro(root: Path, pages: Sequence[str], jobs: int | None = None) -> int:
     jobs = jobs or workers(pipeline)
     if jobs > 1 and (changed := stale(root, targets)):
         code = side_by_side(root, changed_only(chains(pipeline, pages), changed), jobs)
-    return code or dvc(root, "repro", *targets)
+    # A call for each page: in one, DVC goes kind of stage by kind of stage, and the first page would come last.
+    for target in targets:
+        code = code or dvc(root, "repro", target)
+    return code
 
 
 def stale(root: Path, targets: Sequence[str]) -> set[str]:
