@@ -64,7 +64,7 @@ def clone(tmp_path_factory, second_stage):
     tracking = clone.root / "conf/tracking/mlflow.yaml"
     tracking.write_text(tracking.read_text(encoding="utf-8").replace("pyfunc: true ", "pyfunc: false"), encoding="utf-8")
     clone.commit("the second stage")
-    clone.said = clone.run("dvc", "repro").stdout
+    clone.said = clone.run("python", "pipelines/repro.py", "pages=digits").stdout  # what `make repro` runs
     clone.commit("a full run")
     return clone
 
@@ -123,6 +123,21 @@ def test_a_changed_first_stage_retrains_the_second_and_no_other_and_dvc_compares
         assert ran - {"plan"} == again("beta_vae", "second_stage") | {"report@digits"}  # DVC may have kept that plan
         assert "digits-beta_vae.json" in clone.run("dvc", "metrics", "diff").stdout
         assert "beta" in clone.run("dvc", "params", "diff").stdout
+
+
+def test_plain_dvc_trains_the_same_weights(clone):
+    """The first run was forked from a process with its libraries loaded, beside another."""
+
+    runs = ("digits-pca", "digits-beta_vae")
+
+    def weights():
+        return [json.loads((clone.root / f"models/{run}/train.json").read_text())["sha256"] for run in runs]
+
+    clone.run("git", "checkout", "-q", "dvc.lock", "metrics")  # as the full run left them, before the edit above
+    clone.run("dvc", "checkout", "-f")
+    forked = weights()
+    clone.run("dvc", "repro", "-f", "-s", "train@digits-pca", "train@digits-beta_vae")
+    assert weights() == forked
 
 
 def test_scores_are_flat_finite_numbers_and_every_metric_has_a_status(clone):

@@ -132,6 +132,6 @@ def test_one_after_another_the_first_page_comes_first(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(parallel, "read_pipeline", lambda root: {"trainer": "gpu"})
     monkeypatch.setattr(parallel, "stale", lambda root, targets: {"plan"})
-    monkeypatch.setattr(parallel, "dvc", lambda root, *words: said.append(words) or 0)
+    monkeypatch.setattr(parallel, "dvc", lambda root, *words, env: said.append(words) or 0)
     assert parallel.repro(tmp_path, ["digits", "core"]) == 0
     assert said == [("repro", "plan"), ("repro", "report@digits"), ("repro", "report@core")]

@@ -3,6 +3,8 @@
 DVC stays who decides, runs and records: each chain of stages is a ``dvc repro --single-item`` of its own, as DVC's documentation of
 ``repro`` advises for parallel work, and its lock lets one at a time plan and record while the others' commands run. A plain
 ``dvc repro`` of every page ends it, which finds nothing left to do, or does it.
+
+On Linux the stages are forked from a process that has their libraries loaded (``forks``).
 """
 
 from __future__ import annotations
@@ -12,15 +14,21 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latent_atlas.planning import forks
 from latent_atlas.planning.plan import read_pipeline
+from latent_atlas.training.tracking import QUIET
 
 MOST = 4  # processes: each holds torch and a data set
+# As the stages set it for themselves: some libraries read it when they are loaded.
+LOADING = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"} | QUIET
 NOISE = ("Updating lock file", "To track the changes", "\tgit add", "\tdvc config", "To enable auto", "Use `dvc push`")
 
 
@@ -59,10 +67,14 @@ def chains(pipeline: Mapping[str, Any], pages: Sequence[str]) -> list[Chain]:
 
 def workers(pipeline: Mapping[str, Any]) -> int:
     """One process for each core, at most ``MOST``; one where an accelerator does the work."""
-    if pipeline["trainer"] not in ("cpu", "smoke"):
+    if not on_cpu(pipeline):
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST, cores)
+
+
+def on_cpu(pipeline: Mapping[str, Any]) -> bool:
+    return pipeline["trainer"] in ("cpu", "smoke")
 
 
 def repro(root: Path, pages: Sequence[str], jobs: int | None = None) -> int:
@@ -79,15 +91,32 @@ def repro(root: Path, pages: Sequence[str], jobs: int | None = None) -> int:
     if not changed:
         print("Data and pipelines are up to date.")
         return 0
-    if code := dvc(root, "repro", "plan"):
+    with ready(root, forking=on_cpu(pipeline)) as env:
+        if code := dvc(root, "repro", "plan", env=env):
+            return code
+        jobs = jobs or workers(pipeline)
+        if jobs > 1 and (changed := stale(root, targets)):
+            code = side_by_side(root, changed_only(chains(pipeline, pages), changed), jobs, env)
+        # A call for each page: in one, DVC goes kind of stage by kind of stage, and the first page would come last.
+        for target in targets:
+            code = code or dvc(root, "repro", target, env=env)
         return code
-    jobs = jobs or workers(pipeline)
-    if jobs > 1 and (changed := stale(root, targets)):
-        code = side_by_side(root, changed_only(chains(pipeline, pages), changed), jobs)
-    # A call for each page: in one, DVC goes kind of stage by kind of stage, and the first page would come last.
-    for target in targets:
-        code = code or dvc(root, "repro", target)
-    return code
+
+
+@contextmanager
+def ready(root: Path, forking: bool) -> Iterator[dict[str, str]]:
+    """The environment of the stages; as long as it lasts, and where it can be, with a process to fork them from."""
+    env = environment()
+    if not (forking and forks.supported()):
+        yield env
+        return
+    with tempfile.TemporaryDirectory(prefix="atlas-") as folder:
+        server, env = forks.begin(Path(folder), LOADING | env)
+        try:
+            yield env
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def stale(root: Path, targets: Sequence[str]) -> set[str]:
@@ -114,14 +143,16 @@ def changed_only(every: Sequence[Chain], changed: set[str]) -> list[Chain]:
     return [Chain(chain.stages, chain.after & frozenset(found)) for chain in found.values()]
 
 
-def side_by_side(root: Path, waiting: list[Chain], jobs: int) -> int:
+def side_by_side(root: Path, waiting: list[Chain], jobs: int, env: Mapping[str, str] | None = None) -> int:
     """Runs chains, the first that is ready first; after a failure no more begin. The exit code of the first that failed."""
     running: dict[str, tuple[Chain, subprocess.Popen[str], threading.Thread]] = {}
     open_, code, turn = {chain.stages[0] for chain in waiting}, 0, threading.Condition()
 
     def begin(chain: Chain) -> None:
         words = [*DVC, "--wait-for-lock", "repro", "--single-item", *chain.stages]
-        process = subprocess.Popen(words, cwd=root, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            words, cwd=root, env=env or environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         reader = threading.Thread(target=follow, args=(process, turn), daemon=True)
         running[chain.stages[0]] = chain, process, reader
         reader.start()
@@ -174,9 +205,9 @@ def end(process: subprocess.Popen[str]) -> None:
     psutil.wait_procs(family, timeout=60)
 
 
-def dvc(root: Path, *words: str) -> int:
+def dvc(root: Path, *words: str, env: Mapping[str, str]) -> int:
     """The exit code of a DVC command whose output is shown."""
-    return subprocess.call([*DVC, *words], cwd=root, env=environment())
+    return subprocess.call([*DVC, *words], cwd=root, env=env)
 
 
 def environment() -> dict[str, str]:
