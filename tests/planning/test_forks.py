@@ -40,7 +40,7 @@ if word == "wait":
 
 @pytest.fixture(scope="module")
 def env():
-    with parallel.ready(Path.cwd(), forking=True) as found:
+    with forks.server(parallel.LOADING | parallel.environment()) as found:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not Path(found["PATH"].split(os.pathsep)[0], "socket").exists():
             time.sleep(0.2)
@@ -100,10 +100,20 @@ def test_without_a_server_the_caller_is_python_itself(script, tmp_path):
     assert (found.returncode, found.stderr.strip()) == (1, "what was wrong")
 
 
-def test_the_server_ends_with_the_process_that_began_it():
-    code = "import os, sys; from pathlib import Path; from latent_atlas.planning import parallel, forks\n"
-    code += "server, _ = forks.begin(Path(sys.argv[1]), parallel.environment()); print(server.pid, flush=True); os._exit(9)"
+def test_the_server_ends_with_the_process_that_began_it_and_leaves_nothing(tmp_path):
+    code = "import os; from latent_atlas.planning import parallel, forks\n"
+    code += "with forks.server(parallel.environment() | {'MARK': 'x'}): os._exit(9)"
     with tempfile.TemporaryDirectory() as folder:
-        found = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, timeout=60)
-        server = psutil.Process(int(found.stdout)) if psutil.pid_exists(int(found.stdout)) else None
-        assert server is None or psutil.wait_procs([server], timeout=120)[1] == []
+        subprocess.run([sys.executable, "-c", code], env=os.environ | {"TMPDIR": folder}, timeout=60, check=False)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and list(Path(folder).glob("atlas-*")):
+            time.sleep(0.2)
+        assert list(Path(folder).glob("atlas-*")) == []
+
+
+def test_where_no_socket_fits_the_environment_is_as_it_was(tmp_path, monkeypatch):
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with forks.server(parallel.environment()) as found:
+        assert found == parallel.environment()

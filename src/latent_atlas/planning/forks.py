@@ -17,14 +17,17 @@ import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,7 @@ LIBRARIES = (
     "PIL.ImageDraw",
 )
 PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
+LONGEST = 107  # bytes of a socket's path
 KILLED = "ended without an exit code; was the machine out of memory?"
 
 
@@ -51,19 +55,27 @@ def supported() -> bool:
     return sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
-def begin(folder: Path, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
-    """Starts a server; gives it and the environment in whose ``PATH`` ``python`` is a caller of it.
+@contextlib.contextmanager
+def server(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """As long as it lasts a server listens; gives the environment in whose ``PATH`` ``python`` is a caller of it.
 
     Args:
-        folder: for the socket and for ``python``; short, since a socket's path holds 107 characters.
         environment: that of the stages, in which the libraries are imported too.
     """
-    path, shim = folder / "socket", folder / "python"
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{__file__}" call "{path}" "$@"\n', encoding="utf-8")
-    shim.chmod(shim.stat().st_mode | stat.S_IXUSR)
-    # Its standard input is the parent's life: when the pipe closes, the server ends.
-    server = subprocess.Popen([sys.executable, __file__, "serve", str(path)], env=environment, stdin=subprocess.PIPE)
-    return server, environment | {"PATH": f"{folder}{os.pathsep}{environment['PATH']}"}
+    with tempfile.TemporaryDirectory(prefix="atlas-", ignore_cleanup_errors=True) as folder:
+        path, shim = Path(folder, "socket"), Path(folder, "python")
+        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{__file__}" call "{path}" "$@"\n', encoding="utf-8")
+        shim.chmod(shim.stat().st_mode | stat.S_IXUSR)
+        if len(os.fsencode(path)) > LONGEST or not os.access(shim, os.X_OK):  # or a folder where nothing may be executed
+            yield environment
+            return
+        # Its standard input is the parent's life: when the pipe closes, the server ends.
+        process = subprocess.Popen([sys.executable, __file__, "serve", str(path)], env=environment, stdin=subprocess.PIPE)
+        try:
+            yield environment | {"PATH": f"{folder}{os.pathsep}{environment['PATH']}"}
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def serve(path: str) -> None:
@@ -86,6 +98,7 @@ def serve(path: str) -> None:
         while True:
             for key, _ in selector.select():
                 if key.fd == 0:
+                    shutil.rmtree(Path(path).parent, ignore_errors=True)
                     sys.exit()
                 if key.fileobj is listener:
                     caller = listener.accept()[0]

@@ -14,10 +14,9 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,7 @@ def repro(root: Path, pages: Sequence[str], jobs: int | None = None) -> int:
     if not changed:
         print("Data and pipelines are up to date.")
         return 0
-    with ready(root, forking=on_cpu(pipeline)) as env:
+    with forks.server(LOADING | environment()) if on_cpu(pipeline) and forks.supported() else nullcontext(environment()) as env:
         if code := dvc(root, "repro", "plan", env=env):
             return code
         jobs = jobs or workers(pipeline)
@@ -101,22 +100,6 @@ def repro(root: Path, pages: Sequence[str], jobs: int | None = None) -> int:
         for target in targets:
             code = code or dvc(root, "repro", target, env=env)
         return code
-
-
-@contextmanager
-def ready(root: Path, forking: bool) -> Iterator[dict[str, str]]:
-    """The environment of the stages; as long as it lasts, and where it can be, with a process to fork them from."""
-    env = environment()
-    if not (forking and forks.supported()):
-        yield env
-        return
-    with tempfile.TemporaryDirectory(prefix="atlas-") as folder:
-        server, env = forks.begin(Path(folder), LOADING | env)
-        try:
-            yield env
-        finally:
-            server.terminate()
-            server.wait()
 
 
 def stale(root: Path, targets: Sequence[str]) -> set[str]:
