@@ -137,7 +137,7 @@ def test_a_run_has_the_machine_s_load_and_its_model_in_two_forms(database, home,
     """With every part of tracking on, as a stage has it: what a user finds on the run's page, and what ``load`` makes of it."""
     import mlflow
 
-    monkeypatch.setattr(tracking, "SAMPLE_SECONDS", 0.05)
+    monkeypatch.setattr(tracking, "FIRST_SAMPLE_SECONDS", 0.05)
     stage = Stage(home, "small_vae", steps=20)
     record = train(stage.section, stage.data, stage.out)
     identity = record["mlflow_run_id"]
