@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -134,6 +136,16 @@ def answers(rows: Iterable[Row], digits: int = 2) -> list[str]:
             for row in rows
         ],
     )
+
+
+def neighbour(name: str) -> ModuleType:
+    """``bench/studies/<name>.py``, whose jobs or scores another study takes up."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "studies" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def minutes_of(out: Path, minutes: float | None) -> float | None:

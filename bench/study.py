@@ -10,7 +10,6 @@ their name.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -27,17 +26,13 @@ FULL = "_full"
 def summarizer(name: str) -> ModuleType:
     """``bench/studies/<name>.py``, which has ``summarize(sweep, out, minutes) -> str``; that of the short study for a full one."""
     base = name.removesuffix(FULL)
-    path = ROOT / "bench" / "studies" / f"{base}.py"
-    stems = {each.stem for each in path.parent.glob("*.py")}
+    stems = {each.stem for each in (ROOT / "bench" / "studies").glob("*.py")}
     known = sorted(each.stem for each in (ROOT / "conf" / "experiment").glob("*.yaml") if each.stem.removesuffix(FULL) in stems)
     if name not in known:
         sys.exit(f"study: no study {name!r}; there is {', '.join(known)}")
-    spec = importlib.util.spec_from_file_location(base, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    from comparing import neighbour
+
+    return neighbour(base)
 
 
 def sweep(name: str, folder: Path, overrides: list[str]) -> float:

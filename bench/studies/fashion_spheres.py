@@ -6,9 +6,7 @@ those of fashion_autoencoders.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import comparing
 from comparing import Row, Run, by_seed, cell, spread, table
@@ -17,15 +15,6 @@ NEEDS = ("fashion_autoencoders",)
 FLAT, ROUND = "vae", "spherical_vae"
 PUBLISHED = {2: (135.73, 132.50), 5: (110.21, 108.43), 10: (93.84, 93.16), 20: (88.90, 89.02), 40: (88.93, 90.87)}
 SCORES = ("nll", "nelbo", "rate")
-
-
-def _neighbour(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def judged(runs: list[Run], sizes: list[int]) -> list[Row]:
@@ -63,7 +52,7 @@ def summarize(sweep: Path, out: Path, minutes: float | None) -> str:
     other = sweep.with_name(sweep.name.replace("fashion_spheres", NEEDS[0]))
     runs = [run for run in comparing.finished(sweep, other) if run.model in (FLAT, ROUND)]
     sizes = sorted({run.latent_size for run in runs})
-    base = _neighbour(NEEDS[0])
+    base = comparing.neighbour(NEEDS[0])
     found = base.settings(runs)
     result = {
         "study": out.name,

@@ -91,3 +91,11 @@ def test_it_takes_any_likelihoods_mean():
     model = build(likelihood=zoo.partial("latent_atlas.models.likelihoods.GaussianHead"))
     assert model.head.raw_log_scale.requires_grad is False
     assert loss(model, "model").total.item() != pytest.approx(0)
+
+
+@pytest.mark.parametrize(("margin", "rests"), [(0.1, False), (2.0, True)])
+def test_a_critic_that_is_ahead_rests(margin, rests):
+    found = loss(build(margin=margin), "critic")
+    assert 0.1 < float(found.parts["critic"]) < 2
+    assert float(found.total.detach()) == (0.0 if rests else pytest.approx(float(found.parts["critic"])))
+    found.total.backward()

@@ -19,11 +19,12 @@ from latent_atlas.models.posteriors import Stochastic
 class VAEGAN(AE):
     """γ ½|f(x) - f(x')|² + β KL(q(z | x) || p(z)) + the generator's loss on x' and x_p (Larsen et al. 2016, arXiv 1512.09300).
 
-    f is the last layer of features of a critic, x' = D(z) with z ~ q(z | x), x_p = D(z) with z ~ p(z). The critic is the second
-    player: it learns to tell x from x' and x_p. The generator's loss (not saturating: softplus(-critic)) reaches the decoder and
-    not the encoder, as in the paper. There the encoder has γ = 1 and the decoder another; here both have γ, and the encoder's
-    balance is β / γ. There is no density of x: ``decode`` gives a mean only, so no bound is scored. ``feature`` is in nats up to
-    a constant, under a unit Gaussian on features whose scale the critic chooses: it compares with nothing but itself.
+    f are features in the middle of a critic, x' = D(z) with z ~ q(z | x), x_p = D(z) with z ~ p(z). The critic is the second
+    player: it learns to tell x from x' and x_p, and rests while it is ahead, as in the authors' code. The generator's loss (not
+    saturating: softplus(-critic)) reaches the decoder and not the encoder, as in the paper. There the encoder has γ = 1 and the
+    decoder another; here both have γ, and the encoder's balance is β / γ. There is no density of x: ``decode`` gives a mean only,
+    so no bound is scored. ``feature`` is in nats up to a constant, under a unit Gaussian on features whose scale the critic
+    chooses: it compares with nothing but itself.
 
     Args:
         spec: of the data.
@@ -33,6 +34,7 @@ class VAEGAN(AE):
         gamma: the weight of the reconstruction of features.
         beta: the weight of the KL.
         adversarial: the weight of the generator's loss.
+        margin: the cross-entropy in nats below which the critic rests: log 2 is a coin's, and a critic that wins teaches nothing.
         more: of ``AE``; of ``likelihood`` only the mean is used, so its own parameters stay as they are.
     """
 
@@ -45,14 +47,16 @@ class VAEGAN(AE):
         gamma: float = 1.0,
         beta: float = 1.0,
         adversarial: float = 1.0,
+        margin: float = 0.0,
         **more: Any,
     ) -> None:
         super().__init__(spec, **more)
         self.head.requires_grad_(False)
         self.critic_optimizer = critic_optimizer
-        self.gamma, self.beta, self.adversarial = gamma, beta, adversarial
+        self.gamma, self.beta, self.adversarial, self.margin = gamma, beta, adversarial, margin
         self.features = critic(spec.x, features)
-        self.judge = nn.Linear(features, 1)
+        # Two layers: were f the last but one, all of it that training leaves would be the one direction that tells real from fake.
+        self.judge = nn.Sequential(nn.Linear(features, features), nn.LeakyReLU(0.2), nn.Linear(features, 1))
 
     def players(self) -> dict[str, Player]:
         theirs = (self.features, self.judge)
@@ -86,7 +90,7 @@ class VAEGAN(AE):
         return Losses(total, {name: part.detach() for name, part in parts.items()})
 
     def critic_loss(self, batch: Batch) -> Losses:
-        """The cross-entropy of x against x' and x_p, each side with half of the weight."""
+        """The cross-entropy of x against x' and x_p, each side with half of the weight; 0 below the margin."""
         x, condition = self.observed(batch), self.given(batch)
         with torch.no_grad():
             z = self.encode(x, condition).sample()
@@ -94,7 +98,7 @@ class VAEGAN(AE):
         real, fake = self.judge(self.seen_by_critic(x)), self.judge(self.seen_by_critic(both))
         total = 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
         accuracy = 0.5 * ((real > 0).float().mean() + (fake <= 0).float().mean())
-        return Losses(total, {"critic": total.detach(), "critic_accuracy": accuracy})
+        return Losses(total * (total.detach() > self.margin), {"critic": total.detach(), "critic_accuracy": accuracy})
 
 
 def twice(condition: Batch | None) -> Batch | None:
