@@ -113,7 +113,9 @@ def steered(run: Run, data: DataSet) -> Markup:
     drawn = run.pictures.get("traversals")
     board = findings.board(run)
     if drawn is None or len(drawn) == 0 or board is None:
-        return nothing(f"no pictures of a {data.observation}" if "decode" in run.verbs else "no traversal: the model does not decode")
+        return nothing(
+            f"no pictures of a {data.observation}" if "decode" in run.verbs else "no traversal: the model does not decode"
+        )
     table = findings.factor_table(run)
     place = findings.best_traversal(run, table)
     order = findings.traversal_order(run)
