@@ -20,10 +20,10 @@ class VAEGAN(AE):
     """γ ½|f(x) - f(x')|² + β KL(q(z | x) || p(z)) + the generator's loss on x' and x_p (Larsen et al. 2016, arXiv 1512.09300).
 
     f are features in the middle of a critic, x' = D(z) with z ~ q(z | x), x_p = D(z) with z ~ p(z). The critic is the second
-    player: it learns to tell x from x' and x_p, and rests while it is ahead, as in the authors' code. The generator's loss (not
-    saturating: softplus(-critic)) reaches the decoder and not the encoder, as in the paper. There the encoder has γ = 1 and the
-    decoder another; here both have γ, and the encoder's balance is β / γ. There is no density of x: ``decode`` gives a mean only,
-    so no bound is scored. ``feature`` is in nats up to a constant, under a unit Gaussian on features whose scale the critic
+    player: it learns to tell x from x' and x_p, and rests while it is ahead, of which the paper has nothing. The generator's loss
+    (not saturating: softplus(-critic)) reaches the decoder and not the encoder, as in the paper. There the encoder has γ = 1 and
+    the decoder another; here both have γ, and the encoder's balance is β / γ. There is no density of x: ``decode`` gives a mean
+    only, so no bound is scored. ``feature`` is in nats up to a constant, under a unit Gaussian on features whose scale the critic
     chooses: it compares with nothing but itself.
 
     Args:
