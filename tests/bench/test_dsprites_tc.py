@@ -11,8 +11,8 @@ def test_the_summary_of_dsprites_tc_counts_the_seeds_of_both_sweeps(study, finis
     axes = module.comparing.neighbour("dsprites_axes")
     data, number = write_data(tmp_path, "binary", n=160, factors=True, shape=(1, 8, 8)), 0
     for folder, seeds, models in (
-        ("dsprites_axes", (0, 1, 2), ("vae", "beta_tc_vae", "qlae")),
-        ("dsprites_tc", (3, 4), ("vae", "beta_tc_vae")),
+        ("dsprites_axes", (0, 1, 2), ("vae", "beta_tc_vae", "factor_vae", "qlae")),
+        ("dsprites_tc", (3, 4), ("vae", "beta_tc_vae", "factor_vae")),
     ):
         for model in models:
             for seed in seeds:
@@ -20,14 +20,19 @@ def test_the_summary_of_dsprites_tc_counts_the_seeds_of_both_sweeps(study, finis
                 number += 1
 
     def rescored(run):
-        return {"scores": dict.fromkeys(module.SCORES, {"vae": 0.1, "beta_tc_vae": 0.2}[run.model] + 0.01 * run.seed)}
+        return {
+            "scores": dict.fromkeys(
+                module.SCORES, {"vae": 0.1, "beta_tc_vae": 0.2, "factor_vae": 0.15}[run.model] + 0.01 * run.seed
+            )
+        }
 
     there = SimpleNamespace(rescored=rescored, cut=axes.cut, ITEMS=axes.ITEMS)
     monkeypatch.setattr(module.comparing, "neighbour", lambda name: there)
     text = module.summarize(tmp_path / "dsprites_tc", tmp_path / "out", 1.0)
     result = json.loads((tmp_path / "out/study.json").read_text())
-    first = result["answers"][0]
+    first, second = result["answers"][:2]
     assert (first["verdict"], first["must"]) == ("holds", True)
     assert first["difference"]["mean"] == pytest.approx(0.1)
     assert list(first["difference"]["seeds"]) == ["0", "1", "2", "3", "4"]
-    assert "| 4 | 0.140 | 0.240 |" in text
+    assert (second["question"], second["difference"]["mean"]) == ("factor_vae above vae in MIG (reference)", pytest.approx(0.05))
+    assert "| 4 | 0.140 | 0.240 | 0.190 |" in text
