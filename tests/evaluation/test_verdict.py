@@ -24,6 +24,11 @@ def test_partial_collapse_is_counted_and_a_fault_where_it_takes_most():
     assert "1 of 3 dimensions carries less" in verdict(scores(), torch.tensor([2.0, 1.0, 0.0]))
 
 
+def test_parts_that_are_no_dimensions_are_called_parts():
+    assert verdict(scores(), torch.tensor([2.0, 3.0]), "part").endswith(" All 2 parts are in use.")
+    assert verdict(scores(), torch.tensor([2.0, 0.0, 0.0]), "part").startswith("2 of 3 parts carry less than 0.01 nats: posterior")
+
+
 def test_otherwise_the_error_is_put_into_proportion():
     assert verdict(scores(), torch.ones(4)) == "Keeps 80 % of the variance of held-out items. All 4 dimensions are in use."
     assert verdict(scores(0.2), None) == "Reconstructs no better than the mean item does."

@@ -34,6 +34,8 @@ def test_kl_is_that_of_torch_distributions_and_of_the_sum_over_all_codes():
     q, space = OneHot(LOGITS), Categorical(2, 3)
     expected = D.kl_divergence(D.Categorical(logits=LOGITS), D.Categorical(logits=torch.zeros(6, 2, 3))).sum(1)
     torch.testing.assert_close(q.kl(space), expected)
+    each = D.kl_divergence(D.Categorical(logits=LOGITS), D.Categorical(logits=torch.zeros(6, 2, 3)))
+    torch.testing.assert_close(q.kl_of_parts(space), each)
     codes = space.corners(torch.tensor(list(itertools.product(range(3), repeat=2))))
     log_q = torch.stack([q.log_prob(code.expand(6, 2, 3)) for code in codes])
     torch.testing.assert_close(log_q.exp().sum(0), torch.ones(6))

@@ -23,6 +23,7 @@ from latent_atlas.building import instantiate
 from latent_atlas.data.spec import DataSpec, Field
 from latent_atlas.models.base import VERBS, Batch, LatentModel
 from latent_atlas.models.likelihoods import Density
+from latent_atlas.models.posteriors import Stochastic
 
 ROOT = Path(__file__).resolve().parents[2]
 OBSERVATIONS = {
@@ -167,6 +168,11 @@ def shapes(case: Case) -> None:
         assert q.sample().shape == z.shape
         if hasattr(q, "kl"):
             assert q.kl(space).shape == (N,)
+        if isinstance(q, Stochastic):
+            whole, parts = (f(space, torch.Generator().manual_seed(0)) for f in (q.kl, q.kl_of_parts))
+            if parts is not None:
+                assert parts.shape == (N, parts.shape[1])
+                torch.testing.assert_close(parts.sum(1), whole, rtol=1e-5, atol=1e-4)
     assert z.shape == (N, *space.shape)
     assert space.coordinates(z).shape == (N, space.dimensions)
     assert torch.allclose(space.from_coordinates(space.coordinates(z)), z)

@@ -6,7 +6,7 @@ import made
 import numpy as np
 import pytest
 
-from latent_atlas.report import charts, findings
+from latent_atlas.report import charts, findings, run_page
 from latent_atlas.report.build import build
 from latent_atlas.report.inputs import DataSet, Run, read_page
 from latent_atlas.report.markup import Markup, join, tag
@@ -117,6 +117,15 @@ def test_a_dead_dimension_is_called_dead(tmp_path):
     assert board.active == 1
     assert board.is_kl
     assert "is dead" in findings.caption(run, DataSet("d", tmp_path), 1, board, None)
+
+
+def test_the_kl_of_parts_that_are_no_dimensions_stands_beside_the_variances(tmp_path):
+    codes = np.random.default_rng(0).normal(size=(50, 4))
+    board = findings.board(run_with(tmp_path, codes, kl_per_dimension=np.array([3.5, 0.001])))
+    assert not board.is_kl
+    said = run_page.of_parts(board.parts)
+    assert "the code's 2 parts, 3.5, 0.001 nats; 1 of them carry less than 0.01 nats" in said
+    assert said in str(run_page.collapse(run_with(tmp_path, codes, kl_per_dimension=np.array([3.5, 0.001])))).replace("&#39;", "'")
 
 
 def test_neighbours_are_the_nearest_and_counted_by_label(tmp_path):

@@ -99,3 +99,18 @@ def test_what_does_not_fit_is_refused():
         IndependentHead(made(), HEADS[:2])
     with pytest.raises(ValueError, match="1 heads for no factors"):
         IndependentHead(Sphere(2), HEADS[:1])
+
+
+def test_the_kl_falls_into_dimensions_spheres_and_circles():
+    space, generator = made(), torch.Generator().manual_seed(3)
+    head = IndependentHead(space, HEADS)
+    q = head(torch.randn(50, head.outputs, generator=generator))
+    parts = q.kl_of_parts(space, torch.Generator().manual_seed(4))
+    assert parts.shape == (50, 2 + 1 + 1 + 2)
+    torch.testing.assert_close(parts.sum(1), q.kl(space, torch.Generator().manual_seed(4)))
+    flat, sphere, _, torus = q.parts
+    torch.testing.assert_close(parts[:, :2], flat.kl_per_dimension())
+    torch.testing.assert_close(parts[:, 2], sphere.kl(space.factors[1]))
+    for k in range(2):  # each circle as a sphere of its own
+        circle = type(torus)(torus.mode[:, k], torus.kappa[:, k])
+        torch.testing.assert_close(parts[:, 4 + k], circle.kl(Sphere(1)))

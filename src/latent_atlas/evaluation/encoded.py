@@ -8,13 +8,13 @@ import torch
 from torch import Generator, Tensor
 
 from latent_atlas.models.base import LatentModel
-from latent_atlas.models.posteriors import DiagonalNormal, Posterior
+from latent_atlas.models.posteriors import DiagonalNormal, Posterior, Stochastic
 
 
 @dataclass(frozen=True)
 class PosteriorArrays:
-    """q(z | x) of N items as numbers in nats: the KL to the prior (N,), and per dimension, its mean over items (d,) with the
-    standard error of that mean.
+    """q(z | x) of N items as numbers in nats: the KL to the prior (N,), and of each dimension, its mean over items with the
+    standard error of that mean: (d,), or (P,) of the P parts into which posterior and prior fall (``Stochastic.kl_of_parts``).
     """
 
     kl: Tensor | None
@@ -34,9 +34,11 @@ class Encoded:
 
 
 def divergence(q: Posterior, model: LatentModel, noise: Generator) -> tuple[Tensor | None, Tensor | None]:
-    """KL to the prior per item (B,) and per dimension (B, d), ``None`` where the posterior has none."""
-    kl = q.kl(model.space, noise) if hasattr(q, "kl") else None
-    return kl, q.kl_per_dimension() if hasattr(q, "kl_per_dimension") else None
+    """KL to the prior per item (B,) and of each of its parts (B, P), ``None`` where there is none."""
+    if not isinstance(q, Stochastic):
+        return None, None
+    each = q.kl_of_parts(model.space, noise)
+    return (q.kl(model.space, noise), None) if each is None else (each.sum(1), each)
 
 
 def variances(q: Posterior) -> Tensor | None:

@@ -96,10 +96,11 @@ def _evaluate(
         raise EvaluationError(f"{train_section['run']}: no metric could be computed. {reasons}")
     codes, kl = had(arrays, "codes"), getattr(had(arrays, "posterior"), "kl_per_dimension", None)
     order = traversal_order(codes, kl)
+    unit = "dimension" if kl is None or len(kl) == model.space.dimensions else "part"
     drawn, said = charted(arrays, codes)
     result = report(section, train_section, trained, found, arrays) | {
-        "verdict": verdict(found, kl),
-        "findings": [finding.plain() for finding in findings(found, kl)],
+        "verdict": verdict(found, kl, unit),
+        "findings": [finding.plain() for finding in findings(found, kl, unit)],
         "verbs": list(model.verbs()),
         "traversal_order": order,
         "kl_per_dimension": None if kl is None else kl.tolist(),

@@ -44,24 +44,24 @@ class Finding:
         return {"name": self.name, "sentence": self.sentence, "figures": dict(self.figures), "remedy": self.remedy}
 
 
-def findings(scores: Scores, kl_per_dimension: Tensor | None) -> list[Finding]:
-    """The faults of a run, the gravest first."""
-    found = [posterior_collapse(scores, kl_per_dimension), *(rule(scores) for rule in RULES)]
+def findings(scores: Scores, kl_per_dimension: Tensor | None, unit: str = "dimension") -> list[Finding]:
+    """The faults of a run, the gravest first; ``unit`` is what each KL is of: a dimension or another part of the code."""
+    found = [posterior_collapse(scores, kl_per_dimension, unit), *(rule(scores) for rule in RULES)]
     return [finding for finding in found if finding is not None]
 
 
-def posterior_collapse(scores: Scores, kl_per_dimension: Tensor | None) -> Finding | None:
+def posterior_collapse(scores: Scores, kl_per_dimension: Tensor | None, unit: str = "dimension") -> Finding | None:
     """Most dimensions carry nothing, or the code as a whole says nothing about its item."""
     remedy = "try a KL warm-up or a lower β"
     information = measured(scores, "latent_information")
     if kl_per_dimension is not None:
         total, dead = len(kl_per_dimension), int((kl_per_dimension < DEAD).sum())
-        figures: dict[str, float] = {"dead": dead, "dimensions": total, "threshold": DEAD}
+        figures: dict[str, float] = {"dead": dead, f"{unit}s": total, "threshold": DEAD}
         if dead == total:
-            sentence = f"Posterior collapse: none of {total} dimensions carries {DEAD} nats; {remedy}."
+            sentence = f"Posterior collapse: none of {total} {unit}s carries {DEAD} nats; {remedy}."
             return Finding("posterior collapse", sentence, figures, remedy)
         if dead > total / 2:
-            sentence = f"{dead} of {total} dimensions carry less than {DEAD} nats: posterior collapse; {remedy}."
+            sentence = f"{dead} of {total} {unit}s carry less than {DEAD} nats: posterior collapse; {remedy}."
             return Finding("posterior collapse", sentence, figures, remedy)
     if information is not None and information["value"] < LITTLE:
         value = max(0.0, information["value"])

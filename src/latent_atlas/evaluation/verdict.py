@@ -26,21 +26,21 @@ def headline(scores: Mapping[str, Score], uses: Mapping[str, Sequence[str]]) -> 
     return keys, reasons
 
 
-def verdict(scores: Mapping[str, Score], kl_per_dimension: Tensor | None) -> str:
+def verdict(scores: Mapping[str, Score], kl_per_dimension: Tensor | None, unit: str = "dimension") -> str:
     """What a reader should know first: the gravest fault if there is any, then how much of the data survives.
 
-    All faults, with their figures, stand in evaluation.json under ``findings``.
+    All faults, with their figures, stand in evaluation.json under ``findings``; ``unit`` as there.
     """
-    faults, kept = findings(scores, kl_per_dimension), _kept(scores)
+    faults, kept = findings(scores, kl_per_dimension, unit), _kept(scores)
     if faults:
         return f"{faults[0].sentence} {kept}"
     if kl_per_dimension is None:
         return kept
     total, dead = len(kl_per_dimension), int((kl_per_dimension < DEAD).sum())
     if dead:
-        carry = "dimensions carries" if dead == 1 else "dimensions carry"
+        carry = f"{unit}s carries" if dead == 1 else f"{unit}s carry"
         return f"{kept} {dead} of {total} {carry} less than {DEAD} nats: collapsed, {total - dead} in use."
-    return f"{kept} All {total} dimensions are in use." if total > 1 else f"{kept} Its one dimension is in use."
+    return f"{kept} All {total} {unit}s are in use." if total > 1 else f"{kept} Its one dimension is in use."
 
 
 def _kept(scores: Mapping[str, Score]) -> str:

@@ -40,10 +40,14 @@ def active_units(codes: Tensor, threshold: float = 0.01, resamples: int = 0, see
 
 
 def kl_per_dimension(posterior: PosteriorArrays) -> Measured:
-    """Mean over dimensions of KL(q(z_j | x) || p(z_j)) in nats; the parts hold each of them, and how many carry less than 0.01."""
+    """Mean over dimensions of KL(q(z_j | x) || p(z_j)) in nats; the parts hold each of them, and how many carry less than 0.01.
+
+    Where the code falls into other parts (circles, spheres, categorical variables, factors of a product, z2 and z1 given z2 of a
+    ladder) it is theirs.
+    """
     found = posterior.kl_per_dimension
     if found is None:
-        raise NotApplicable("the posterior has no KL per dimension")
+        raise NotApplicable("no KL per dimension: there is no posterior, or it and the prior do not fall into dimensions")
     parts = {"dimension": found.tolist(), "dead": int((found < DEAD).sum()), "dimensions": len(found)}
     interval = mean_of(posterior.kl / len(found)).interval if posterior.kl is not None else None
     return Measured(float(found.double().mean()), interval, 0.0, provenance={"dimensions": len(found)}, parts=parts)

@@ -17,7 +17,7 @@ class PosteriorArrays(Protocol):
     """What likelihood metrics read of q(z | x)."""
 
     kl: Tensor | None  # (N,) nats
-    kl_per_dimension: Tensor | None  # (d,) nats, mean over items
+    kl_per_dimension: Tensor | None  # (d,) nats, mean over items; of the code's parts where it falls into others than dimensions
 
 
 def distortion(log_prob: Tensor) -> Measured:
@@ -70,13 +70,13 @@ def bits_per_dimension(log_weights: Tensor, x: Tensor) -> Measured:
 
 
 def active_dimensions(posterior: PosteriorArrays, threshold: float = DEAD) -> Measured:
-    """How many dimensions carry at least ``threshold`` nats on average over items.
+    """How many dimensions (or parts, as of ``kl_per_dimension``) carry at least ``threshold`` nats on average over items.
 
     The interval counts those that do at the lower and at the upper end of their own, where ``kl_error``, the standard error of each
     dimension's mean, is known.
     """
     if posterior.kl_per_dimension is None:
-        raise NotApplicable("the posterior has no KL per dimension")
+        raise NotApplicable("no KL per dimension: there is no posterior, or it and the prior do not fall into dimensions")
     found, error = posterior.kl_per_dimension, getattr(posterior, "kl_error", None)
     active = float((found >= threshold).sum())
     interval = None

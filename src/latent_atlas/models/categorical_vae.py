@@ -59,8 +59,14 @@ class OneHot(Stochastic):
         """Exact, whatever the draw: L log K - Σ_l H(π_l)."""
         if not isinstance(prior, Categorical):
             return super().kl(prior, generator, z)
-        negative_entropy = (self.log_probabilities.exp() * self.log_probabilities).flatten(1).sum(1)
-        return negative_entropy + prior.shape[0] * math.log(prior.shape[1])
+        return self._each(prior).sum(1)
+
+    def kl_of_parts(self, prior: LatentSpace, generator: Generator | None = None) -> Tensor | None:
+        """Of each variable, (B, L): log K - H(π_l)."""
+        return self._each(prior) if isinstance(prior, Categorical) else None
+
+    def _each(self, prior: Categorical) -> Tensor:
+        return (self.log_probabilities.exp() * self.log_probabilities).sum(-1) + math.log(prior.shape[1])
 
 
 class OneHotHead(PosteriorHead):

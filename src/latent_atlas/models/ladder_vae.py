@@ -62,13 +62,24 @@ class Ladder(Stochastic):
         return self.top.log_prob(top) + self.below(top).log_prob(below)
 
     def kl(self, prior: LatentSpace, generator: Generator | None = None, z: Tensor | None = None) -> Tensor:
-        if getattr(getattr(prior, "prior", None), "conditional", None) != self.conditional:
-            return super().kl(prior, generator, z)  # another prior than the one that it was merged with
-        top, _ = self.split(self.sample(generator) if z is None else z)
+        if not self.merged_with(prior):
+            return super().kl(prior, generator, z)
+        return self._each(self.sample(generator) if z is None else z).sum(1)
+
+    def kl_of_parts(self, prior: LatentSpace, generator: Generator | None = None) -> Tensor | None:
+        """Of each dimension of z2, and of each of z1 given z2."""
+        return self._each(self.sample(generator)) if self.merged_with(prior) else None
+
+    def merged_with(self, prior: LatentSpace) -> bool:
+        """Whether p(z1 | z2) of that prior is the one that the posterior was merged with."""
+        return bool(getattr(getattr(prior, "prior", None), "conditional", None) == self.conditional)
+
+    def _each(self, z: Tensor) -> Tensor:
+        top, _ = self.split(z)
         mean, log_var = self.conditional(top)
         q = self.below(top)
         ratio = torch.exp(q.log_var - log_var) + (q.mode - mean).square() * torch.exp(-log_var)
-        return self.top.kl_per_dimension().sum(1) + 0.5 * (ratio - 1 - (q.log_var - log_var)).sum(1)
+        return torch.cat((self.top.kl_per_dimension(), 0.5 * (ratio - 1 - (q.log_var - log_var))), 1)
 
 
 class LadderHead(PosteriorHead):

@@ -39,6 +39,16 @@ class Independent(Stochastic):
         each = zip(self.parts, prior.factors, draws, strict=True)
         return torch.stack([part.kl(factor, generator, draw) for part, factor, draw in each]).sum(0)
 
+    def kl_of_parts(self, prior: LatentSpace, generator: Generator | None = None) -> Tensor | None:
+        """Those of each factor side by side; a factor that does not fall apart is one."""
+        if not isinstance(prior, Product):
+            return None
+        found = []
+        for part, factor in zip(self.parts, prior.factors, strict=True):
+            each = part.kl_of_parts(factor, generator)
+            found.append(part.kl(factor, generator)[:, None] if each is None else each)
+        return torch.cat(found, 1)
+
 
 class IndependentHead(PosteriorHead):
     """A head for each factor of a product, side by side on what the encoder puts out.

@@ -40,6 +40,14 @@ class Stochastic(Posterior):
         z = self.sample(generator) if z is None else z
         return self.log_prob(z) - prior.log_prob(z)
 
+    def kl_of_parts(self, prior: LatentSpace, generator: Generator | None = None) -> Tensor | None:
+        """The KL as a sum over the parts into which posterior and prior both fall, (B, P) in nats, of the draw that ``kl`` takes.
+
+        Parts are the coordinates of a diagonal normal under a standard normal prior, circles, variables, factors of a product.
+        ``None`` where they do not fall apart, as under a mixture prior.
+        """
+        return None
+
 
 class Point(Posterior):
     """All mass at one point: an autoencoder's code."""
@@ -91,6 +99,10 @@ class DiagonalNormal(Stochastic):
         if getattr(prior, "standard_normal", False):
             return self.kl_per_dimension().sum(1)
         return super().kl(prior, generator, z)
+
+    def kl_of_parts(self, prior: LatentSpace, generator: Generator | None = None) -> Tensor | None:
+        """Of each dimension, for a standard normal prior."""
+        return self.kl_per_dimension().flatten(1) if getattr(prior, "standard_normal", False) else None
 
 
 class PosteriorHead(nn.Module, ABC):

@@ -74,6 +74,14 @@ class Directed(Stochastic):
             return -self.entropy() - prior.log_prob(self.mode)
         return super().kl(prior, generator, z)
 
+    def kl_of_parts(self, prior: LatentSpace, generator: Generator | None = None) -> Tensor | None:
+        """Of each of several spheres, for a uniform prior."""
+        entropies = self.entropies().reshape(len(self.kappa), -1)
+        if not getattr(prior, "uniform", False) or entropies.shape[1] == 1:
+            return None
+        # All spheres of a space have the same size, hence the same density.
+        return (-entropies - prior.log_prob(self.mode)[:, None].double() / entropies.shape[1]).float()
+
 
 class PowerSpherical(Directed):
     """q(x) ∝ (1 + μ·x)^κ (De Cao & Aziz 2020, arXiv 2006.04437): t = 2 y - 1, y ~ Beta((D-1)/2 + κ, (D-1)/2)."""

@@ -23,6 +23,7 @@ class Board:
     order: np.ndarray
     threshold: float
     is_kl: bool
+    parts: np.ndarray | None = None  # KL of each part of the code, where it falls into others than dimensions
 
     @property
     def active(self) -> int:
@@ -40,7 +41,8 @@ def board(run: Run) -> Board | None:
     values = np.asarray(kl if is_kl else codes.var(axis=0), float)
     values = np.nan_to_num(values)
     threshold = DEAD if is_kl else DEAD * float(values.max(initial=0.0))
-    return Board(values, np.argsort(-values, kind="stable"), threshold, is_kl)
+    parts = None if kl is None or is_kl else np.nan_to_num(np.asarray(kl, float))
+    return Board(values, np.argsort(-values, kind="stable"), threshold, is_kl, parts)
 
 
 def plane(codes: np.ndarray) -> tuple[np.ndarray, float]:

@@ -300,14 +300,27 @@ def collapse(run: Run) -> Markup:
         verdict = f"{active} of {total} dimensions carry something; {total - active} are dead and can be left out."
     held = float(np.sort(found.values)[::-1][: max(1, total // 4)].sum() / max(found.values.sum(), 1e-12))
     verdict += f" The strongest quarter holds {held:.0%}."
-    if not found.is_kl:
-        verdict += " There is no posterior, hence variance instead of KL."
+    if found.parts is not None:
+        verdict += f" {of_parts(found.parts)}"
+    elif not found.is_kl:
+        rate = (run.scores.get("rate") or {}).get("value")
+        none = "There is no posterior" if rate is None else f"Its KL of {rate:.3g} nats does not fall into dimensions"
+        verdict += f" {none}, hence variance instead of KL."
     if total > len(order):
         verdict += f" The {len(order)} largest of {total} are drawn."
     drawn = charts.bars(
         found.values[order], [str(int(i)) for i in order], palette.family(run.family), unit, f"{unit} by dimension", found.threshold
     )
     return section("What each dimension carries", drawn, id_="collapse", lead=verdict)
+
+
+def of_parts(kl: np.ndarray) -> str:
+    """The KL of each part of a code that falls into others than dimensions."""
+    each = ", ".join(f"{value:.2g}" for value in kl[: findings.SHOWN])
+    more = f" and {len(kl) - findings.SHOWN} more" if len(kl) > findings.SHOWN else ""
+    dead = int((kl < findings.DEAD).sum())
+    idle = f"; {dead} of them carry less than {findings.DEAD} nats" if dead else ""
+    return f"Drawn is the variance of each coordinate: the KL is that of the code's {len(kl)} parts, {each}{more} nats{idle}."
 
 
 def curves(run: Run) -> Markup:
