@@ -253,7 +253,8 @@ class Tracker:
         self._api.log_artifacts(self.run_id, str(out), "run")
         last = {key: value for row in record["history"] for key, value in row.items() if key != "step"}
         self._tag({"steps": str(record["step"]), "parameters": str(record["parameters"])})
-        self.metrics({f"final/{key}": value for key, value in last.items()}, record["step"])
+        # MLflow's page has its sections by alphabet: headline/ comes before last/.
+        self.metrics({f"last/{key}": value for key, value in last.items()}, record["step"])
         if self.settings["pyfunc"]:
             from latent_atlas.training import pyfunc
 
