@@ -98,6 +98,13 @@ def test_against_pca(tmp_path):
     assert against(found.group.baseline, found.group.baseline, "") == "nothing beats the linear baseline"
 
 
+def test_no_ratio_to_a_baseline_that_is_the_identity(tmp_path):
+    """A code as wide as the data: PCA's error is rounding."""
+    wide = {"mse": mse(0.1)["mse"] | {"floor": 0.2, "references": {"PCA": 2e-14}}}
+    page = page_of(tmp_path, [("d-a", "a", "vae", "", 0, wide)])
+    assert against(winner(page.of("d"), KEEP, page.data["d"]).best, None, "") == "PCA of this width is exact"
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0"), (0.01234, "0.0123"), (12345, "12,345"), (-0.5, "−0.5"), (1.5e-7, "1.50×10⁻⁷"), (999.6, "1,000")]
 )

@@ -9,10 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_atlas.report.entries import direction, interval_of, mapping, ok, reason_of, references_of, source_of
+from latent_atlas.report.entries import direction, interval_of, mapping, number, ok, reason_of, references_of, source_of
 from latent_atlas.report.inputs import DataSet, Run
 
 BASELINE = "pca"
+EXACT = (
+    1e-6  # of the floor: of as many dimensions as the data has, PCA gives back all but rounding, and no ratio to it means anything
+)
 OUTCOMES = ("dimensions",)  # fields of provenance that a model itself decides
 
 
@@ -272,6 +275,8 @@ def against(best: Candidate, baseline: Candidate | None, unit: str) -> str:
     if plain(abs(a - b)) == "0":
         return "the same as PCA"
     if best.entry.get("direction") == "min" and a > 0 and b > 0 and unit not in ("nats", "bits/dim"):
+        if b <= EXACT * (number(best.entry.get("floor")) or 0.0) < a:
+            return "PCA of this width is exact"
         change = a / b - 1.0
         if abs(change) < 0.005:
             return "the same as PCA"
