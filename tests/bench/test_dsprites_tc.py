@@ -20,11 +20,8 @@ def test_the_summary_of_dsprites_tc_counts_the_seeds_of_both_sweeps(study, finis
                 number += 1
 
     def rescored(run):
-        return {
-            "scores": dict.fromkeys(
-                module.SCORES, {"vae": 0.1, "beta_tc_vae": 0.2, "factor_vae": 0.15}[run.model] + 0.01 * run.seed
-            )
-        }
+        level = {"vae": 0.1, "beta_tc_vae": 0.2, "factor_vae": 0.15}[run.model]
+        return {"scores": dict.fromkeys(module.SCORES, level + 0.01 * run.seed)}
 
     there = SimpleNamespace(rescored=rescored, cut=axes.cut, ITEMS=axes.ITEMS)
     monkeypatch.setattr(module.comparing, "neighbour", lambda name: there)

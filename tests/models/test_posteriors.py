@@ -1,9 +1,14 @@
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import distributions as D
 
+from latent_atlas.evaluation.encoded import divergence
 from latent_atlas.models.posteriors import DiagonalNormal, Point
 from latent_atlas.spaces.euclidean import Euclidean
+from latent_atlas.spaces.mixture import Mixture
 
 
 @pytest.fixture
@@ -34,6 +39,16 @@ def test_kl_to_a_prior_without_a_closed_form_is_estimated_from_draws(q):
     generator = torch.Generator().manual_seed(1)
     mean = torch.stack([q.kl(Other(3), generator) for _ in range(4000)]).mean(0)
     torch.testing.assert_close(mean, q.kl(Euclidean(3)), atol=0.15, rtol=0)
+
+
+def test_dimensions_have_a_kl_of_their_own_only_under_a_prior_that_falls_into_them(q):
+    torch.testing.assert_close(q.kl_of_parts(Euclidean(3)), q.kl_per_dimension())
+    mixture = Euclidean(3, prior=partial(Mixture, components=2))
+    assert not mixture.standard_normal
+    assert q.kl_of_parts(mixture) is None
+    found = divergence(q, SimpleNamespace(space=mixture), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found[0], q.kl(mixture, torch.Generator().manual_seed(0)))
+    assert found[1] is None
 
 
 def test_draws_have_the_moments_and_repeat(q):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from latent_atlas.report import charts, faults, findings, palette, pictures, receipt, run_scores, shell
-from latent_atlas.report.entries import ok, provenance_fields, title
+from latent_atlas.report.entries import number, ok, provenance_fields, title
 from latent_atlas.report.inputs import DataSet, Page, Run
 from latent_atlas.report.markup import Markup, section, tag
 from latent_atlas.report.numerals import numeral, origin, spread, spread_text
@@ -303,7 +303,7 @@ def collapse(run: Run) -> Markup:
     if found.parts is not None:
         verdict += f" {of_parts(found.parts)}"
     elif not found.is_kl:
-        rate = (run.scores.get("rate") or {}).get("value")
+        rate = number((run.scores.get("rate") or {}).get("value"))
         none = "There is no posterior" if rate is None else f"Its KL of {rate:.3g} nats does not fall into dimensions"
         verdict += f" {none}, hence variance instead of KL."
     if total > len(order):
