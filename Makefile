@@ -23,6 +23,9 @@ export PYTHONUNBUFFERED = 1
 # `dvc repro` starts stages as `python ...`: that is the environment's, whatever else is installed.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# Without compiling what is installed: half of pip's time, and most modules are never imported. Python compiles those that are.
+PIP = $(PY) -m pip install --no-compile
+
 # An environment belongs to its place and to these two files: when one of them changes, the stamp has another name.
 KEY := $(shell { pwd; cat constraints.txt pyproject.toml; } | cksum | tr ' ' '-')
 BASE := .venv/.installed-$(KEY)
@@ -78,14 +81,14 @@ $(BASE):
 	@rm -f .venv/.installed-*
 	@if [ -n "$$TORCH_INDEX" ] && [ "$$(cat .venv/.torch-index 2>/dev/null)" != "$$TORCH_INDEX" ]; then $(PY) -m pip uninstall -qy torch; fi
 	@if [ -n "$$TORCH_INDEX" ]; then printf '%s\n' "$$TORCH_INDEX" > .venv/.torch-index; fi
-	@$(INDEX); $(PY) -m pip install $$($(PY) -c 'import torch; print("-q")' 2>/dev/null) -c constraints.txt $${index:+--extra-index-url "$$index"} torch
+	@$(INDEX); $(PIP) $$($(PY) -c 'import torch; print("-q")' 2>/dev/null) -c constraints.txt $${index:+--extra-index-url "$$index"} torch
 	@echo "Installing the rest, a minute or two ..."
-	@$(PY) -m pip install -q -c constraints.txt -e .
+	@$(PIP) -q -c constraints.txt -e .
 	@touch $(BASE)
 	@echo "Installed: $$(du -sk .venv | awk '{ print int($$1 / 1024) }') MB in .venv."
 
 $(DEV): $(BASE)
-	@$(PY) -m pip install -q -c constraints.txt -e '.[dev]'
+	@$(PIP) -q -c constraints.txt -e '.[dev]'
 	@touch $(DEV)
 
 .PHONY: install

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from latent_atlas.training.finite import first_bad
 from latent_atlas.training.module import Fit
 
-SEEDS, STEPS, ITEMS, BATCH = 5, 60, 256, 32
+SEEDS, STEPS, ITEMS, BATCH = 5, 50, 128, 16
 # One kind of data for each model, the first that it accepts.
 FIRST = {case.values[0].name: case for case in reversed(CASES) if not case.values[0].name.startswith("zoo.")}
 

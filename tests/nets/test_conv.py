@@ -1,8 +1,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from latent_atlas.nets.conv import ConvDecoder, ConvEncoder, halvings, widths
+from latent_atlas.nets.conv import ConvDecoder, ConvEncoder, ImageDeconv, halvings, widths
 
 
 def count(module: nn.Module) -> int:
@@ -41,6 +42,20 @@ def test_shapes_and_layout(shape):
     assert drawn.shape == (3, *shape)
     assert encoder.features(x).is_contiguous(memory_format=torch.channels_last)
     assert drawn.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("outer", [1, 3])
+@pytest.mark.parametrize("sides", [(4, 4), (7, 5)])
+def test_the_last_layer_is_the_transposed_convolution_and_so_are_its_gradients(sides, outer):
+    layer, x = ImageDeconv(6, outer).double(), torch.randn(2, 6, *sides, dtype=torch.float64, requires_grad=True)
+    found, expected = layer(x), F.conv_transpose2d(x, layer.weight, layer.bias, 2, 1)
+    torch.testing.assert_close(found, expected)
+    weight = torch.randn_like(expected)
+    leaves = (x, layer.weight, layer.bias)
+    for mine, theirs in zip(
+        torch.autograd.grad((found * weight).sum(), leaves), torch.autograd.grad((expected * weight).sum(), leaves), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs)
 
 
 def test_layout_of_the_input_does_not_change_the_result():

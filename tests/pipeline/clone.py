@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from latent_atlas.planning import forks, parallel
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -18,6 +20,7 @@ class Clone:
 
     def __init__(self, root: Path, pipeline: str) -> None:
         self.root = root
+        self.first = str(Path(sys.executable).parent)  # on the path
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
         ).stdout.split("\n")
@@ -38,7 +41,7 @@ class Clone:
         ours = ("LATENT_ATLAS", "MLFLOW", "DVC", "DO_NOT_TRACK", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "CI", "PYTEST")
         env = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
         return env | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}",
+            "PATH": f"{self.first}{os.pathsep}{env['PATH']}",
             "OMP_NUM_THREADS": "1",
             "GIT_AUTHOR_NAME": "test",
             "GIT_AUTHOR_EMAIL": "test@localhost",
@@ -53,6 +56,21 @@ class Clone:
             f"{' '.join(words)}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         )
         return done
+
+    @contextlib.contextmanager
+    def preloaded(self):
+        """Stages are forked from a process with their libraries loaded meanwhile, as in ``make repro``: the same, sooner."""
+        if not forks.supported():
+            yield
+            return
+        plain = self.first
+        with forks.server(parallel.LOADING | self.env) as env:
+            # The stages' ``python`` alone: ``dvc`` and its kin stay where they are.
+            self.first = f"{env['PATH'].split(os.pathsep)[0]}{os.pathsep}{plain}"
+            try:
+                yield
+            finally:
+                self.first = plain
 
     def install(self) -> None:
         """What ``make install`` leaves behind, without installing: ``.venv`` with the running Python, and the stamp."""

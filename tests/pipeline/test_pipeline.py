@@ -69,6 +69,13 @@ def clone(tmp_path_factory, second_stage):
     return clone
 
 
+@pytest.fixture
+def loaded(clone):
+    """The clone, its stages forked from a process with their libraries loaded."""
+    with clone.preloaded():
+        yield clone
+
+
 def test_everything_ran(clone):
     for run in RUNS:
         assert (clone.root / f"metrics/core/digits/digits-{run}.json").is_file()
@@ -114,7 +121,8 @@ def test_edits_that_are_taken_back_leave_nothing_to_do(clone):
     assert clone.changed() == set()
 
 
-def test_a_changed_first_stage_retrains_the_second_and_no_other_and_dvc_compares_them(clone):
+def test_a_changed_first_stage_retrains_the_second_and_no_other_and_dvc_compares_them(loaded):
+    clone = loaded
     shown = clone.run("dvc", "metrics", "show", "--json").stdout
     assert "metrics/core/digits/digits-beta_vae.json" in shown
     with clone.edited("conf/model/beta_vae.yaml", "beta: 4.0", "beta: 5.0"):
@@ -163,7 +171,8 @@ def mlflow_runs(clone) -> list[dict[str, str]]:
     return list(runs.values())
 
 
-def test_a_queued_experiment_uses_its_own_code_and_conf_and_the_one_database(clone):
+def test_a_queued_experiment_uses_its_own_code_and_conf_and_the_one_database(loaded):
+    clone = loaded
     clone.run("git", "add", "-A")
     clone.run("git", "commit", "-qm", "before the experiment", check=False)
     before = len(mlflow_runs(clone))

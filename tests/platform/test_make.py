@@ -82,8 +82,8 @@ def test_a_first_call_says_what_it_downloads_and_a_second_does_nothing(checkout)
     steps = checkout.called()
     assert steps[0] == "-m venv --clear .venv"
     assert [step for step in steps if "pip install" in step and "--dry-run" not in step] == [
-        "-m pip install -c constraints.txt torch",
-        "-m pip install -q -c constraints.txt -e .",
+        "-m pip install --no-compile -c constraints.txt torch",
+        "-m pip install --no-compile -q -c constraints.txt -e .",
     ]
     assert checkout.make("install").returncode == 0
     assert checkout.called() == []
@@ -180,7 +180,7 @@ def test_another_index_replaces_the_build_of_torch_once(checkout):
     checkout.make("install", "TORCH_INDEX=file:///a place/simple")
     calls = checkout.called()
     assert "-m pip uninstall -qy torch" in calls
-    install = "-m pip install -c constraints.txt --extra-index-url file:///a place/simple torch"
+    install = "-m pip install --no-compile -c constraints.txt --extra-index-url file:///a place/simple torch"
     assert install in calls
     with (checkout.root / "constraints.txt").open("a") as file:
         file.write("# and again, from the same index without being told\n")

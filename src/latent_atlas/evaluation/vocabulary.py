@@ -7,7 +7,7 @@ VOCABULARY = {
     "x": "(N, *shape) held-out observations in their own units",
     "recon": "(N, *shape) the decoder's mean at the posterior's mode (tokens: probabilities)",
     "codes": "(N, d) coordinates of the posterior's mode",
-    "posterior": "PosteriorArrays: kl (N,) and kl_per_dimension (d,) in nats, None where there are none",
+    "posterior": "PosteriorArrays: kl (N,) and kl_per_dimension (d,), or (P,) of P parts, in nats; None where there are none",
     "posterior_log_density": "(N', N') log q(z_i | x_j) in nats of one draw of each of N' posteriors, N' at most 1,000",
     "indices": "(N, ...) codebook entries",
     "codebook_size": "how many entries the codebook has",

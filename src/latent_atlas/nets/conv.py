@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 SMALLEST, LARGEST = 4, 8  # the side that is flattened
 HIDDEN = 256
@@ -70,6 +71,29 @@ class ConvEncoder(nn.Module):
         return self.head(self.features(x).permute(0, 2, 3, 1).flatten(1)).float()
 
 
+class ImageDeconv(nn.ConvTranspose2d):
+    """A transposed convolution 4×4/2 to the few channels of an image, computed as a convolution 2×2 and a pixel shuffle.
+
+    Each output pixel is a sum over 2×2 input pixels, with one of four kernels by the parity of its row and column (Shi et al. 2016,
+    arXiv 1609.07009). The same sums in another order; to one channel in less than half of the time of oneDNN's own kernel, which is
+    made for many. To many channels it would be slower.
+
+    Args:
+        inner, outer: channels.
+    """
+
+    def __init__(self, inner: int, outer: int) -> None:
+        super().__init__(inner, outer, 4, 2, padding=1)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        inner, outer = self.weight.shape[:2]
+        # Row i of the kernel is 2u + a: it meets outputs of one parity (the other one than a's), u rows back.
+        parts = self.weight.reshape(inner, outer, 2, 2, 2, 2).flip(2, 4).permute(1, 3, 5, 0, 2, 4)
+        bias = None if self.bias is None else self.bias.repeat_interleave(4)
+        found = F.conv2d(x, parts.reshape(4 * outer, inner, 2, 2), bias, padding=1)
+        return F.pixel_shuffle(found, 2)[:, :, 1:-1, 1:-1].contiguous(memory_format=torch.channels_last)
+
+
 class ConvDecoder(nn.Module):
     """(B, latent) to (B, C, H, W).
 
@@ -86,9 +110,10 @@ class ConvDecoder(nn.Module):
         flat = self.inner[0] * self.inner[1] * self.inner[2]
         self.body = nn.Sequential(nn.Linear(latent, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, flat), nn.ReLU())
         layers: list[nn.Module] = []
-        for inner, outer in pairwise(channels):
+        for inner, outer in pairwise(channels[:-1]):
             layers += [nn.ConvTranspose2d(inner, outer, 4, 2, padding=1), nn.ReLU()]
-        self.image = nn.Sequential(*layers[:-1]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layers.append(ImageDeconv(*channels[-2:]))
+        self.image = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, z: Tensor) -> Tensor:
         return self.image(self.body(z.flatten(1)).unflatten(1, self.inner).permute(0, 3, 1, 2)).float()

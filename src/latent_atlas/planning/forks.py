@@ -41,6 +41,7 @@ LIBRARIES = (
     "torchmetrics",
     "pytorch_lightning",
     "sklearn.mixture",
+    "ripser",
     "scipy.stats",
     "omegaconf",
     "PIL.ImageDraw",
