@@ -87,6 +87,18 @@ def test_pca_is_not_called_worse_than_itself_and_chance_is_no_memorisation():
     assert findings({"generalization_gap": chance}, None) == []
 
 
+def test_holes_advise_what_the_model_has_and_are_no_fault_where_nothing_is_drawn():
+    none = {"status": "not applicable", "value": None}
+    of_kl = {"rate": entry("rate", 3.0), "fid": entry("fid", 20.0), "prior_holes": FAULTS["holes"]}
+    assert findings(of_kl, None)[0].remedy == "draw from a density fitted to the codes, or raise β"
+    without = of_kl | {"rate": entry("rate", None) | none}
+    assert findings(without, None)[0].remedy == "draw from a density fitted to the codes"
+    poor = {"mse": FAULTS["no better than PCA"], "rate": without["rate"]}
+    assert findings(poor, None)[0].remedy == "train longer or widen the net"
+    chart = without | {"fid": entry("fid", None) | none, "mode_coverage": entry("mode_coverage", None) | none}
+    assert findings(chart, None) == []
+
+
 def test_what_is_absent_or_failed_is_no_fault():
     assert findings({}, None) == []
     broken = {name: score | {"status": "failed", "value": None} for name, score in FAULTS.items()}

@@ -80,7 +80,7 @@ def worse_than_pca(scores: Scores) -> Finding | None:
     # A code as wide as the data is not held against PCA, which is the identity then.
     if linear <= rounding or error["value"] <= PCA_MARGIN * linear:
         return None
-    remedy = "train longer, widen the net, or lower β"
+    remedy = "train longer or widen the net" if lacking(scores, "rate") else "train longer, widen the net, or lower β"
     sentence = f"Squared error {error['value']:.3g} against {linear:.3g} of PCA of the same width: no better than PCA; {remedy}."
     return Finding("no better than PCA", sentence, {"mse": error["value"], "pca": linear}, remedy)
 
@@ -135,11 +135,12 @@ def idle_codebook(scores: Scores) -> Finding | None:
 
 
 def holes(scores: Scores) -> Finding | None:
-    """Much of the prior lies where no item of the data does."""
+    """Much of the prior lies where no item of the data does. No fault of a model that draws nothing, such as a fitted chart."""
     share = measured(scores, "prior_holes")
-    if share is None or share["value"] < HOLES:
+    if share is None or share["value"] < HOLES or lacking(scores, "fid", "mode_coverage"):
         return None
-    remedy = "draw from a density fitted to the codes, or raise β"
+    # Without a KL there is no β to raise: nothing, or another term, draws the codes to the prior.
+    remedy = "draw from a density fitted to the codes" + ("" if lacking(scores, "rate") else ", or raise β")
     sentence = (
         f"{100 * share['value']:.0f} % of the prior lies in holes, where no item lives: samples from there are a gamble; {remedy}."
     )
@@ -159,3 +160,9 @@ RULES: tuple[Callable[[Scores], Finding | None], ...] = (
 def measured(scores: Scores, metric: str) -> Score | None:
     """The first score of that metric that has a value."""
     return next((entry for entry in scores.values() if entry["metric"] == metric and entry["status"] == "ok"), None)
+
+
+def lacking(scores: Scores, *metrics: str) -> bool:
+    """Whether these are listed and none has a value."""
+    listed = [entry["status"] for entry in scores.values() if entry["metric"] in metrics]
+    return bool(listed) and "ok" not in listed
