@@ -24,6 +24,7 @@ SIZES = (3, 6, 40, 32, 32)
 SMALL = (3, 6, 10, 8, 8)
 DIMENSIONS, TRAIN, TEST = 10, 10_000, 5_000
 PUBLISHED_CPU = {"all": 314.0, "dci": 308.0, "rest": 5.9}  # of disentanglement_lib itself, on another machine (AMD EPYC, Zen 4)
+EXTRA = ("flatness", "axis_ratio")  # scores of ours over the whole grid that the published suite has not: not counted
 Times = dict[str, list[float]]  # score -> wall and CPU seconds
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -97,8 +98,8 @@ def measure(path: Path, rounds: int) -> dict[str, list[Times]]:
 
 
 def total(one: Times, trees: bool = True) -> tuple[float, float]:
-    """Wall and CPU seconds of all scores, or of those without boosted trees."""
-    pairs = [pair for name, pair in one.items() if trees or not name.startswith("dci")]
+    """Wall and CPU seconds of all scores that both compute, or of those without boosted trees."""
+    pairs = [pair for name, pair in one.items() if name not in EXTRA and (trees or not name.startswith("dci"))]
     return sum(pair[0] for pair in pairs), sum(pair[1] for pair in pairs)
 
 
@@ -124,6 +125,24 @@ def judge(found: dict[str, list[Times]]) -> list[dict[str, Any]]:
     return rows
 
 
+def tabulate(rows: list[dict[str, Any]]) -> str:
+    """The rows for people."""
+    return markdown(
+        ["suite", "theirs, wall s", "CPU s", "ours, wall s", "CPU s", "wall ratio", "CPU ratio", "goal", "reached"],
+        [
+            [
+                row["suite"],
+                *(f"{value:.1f}" for value in (*row["theirs"], *row["ours"])),
+                f"{row['wall_ratio']:.1f}",
+                f"{row['cpu_ratio']:.1f}",
+                f"{row['goal']:g} ({row['goal_of']})",
+                "yes" if row["reached"] else "no",
+            ]
+            for row in rows
+        ],
+    )
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="bench/disentanglement.py", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="one round on 11,520 combinations: much fewer trees")
@@ -143,20 +162,7 @@ def main(arguments: list[str]) -> None:
         "rounds": found,
         "published_cpu_seconds": PUBLISHED_CPU,
     }
-    table = markdown(
-        ["suite", "theirs, wall s", "CPU s", "ours, wall s", "CPU s", "wall ratio", "CPU ratio", "goal", "reached"],
-        [
-            [
-                row["suite"],
-                *(f"{value:.1f}" for value in (*row["theirs"], *row["ours"])),
-                f"{row['wall_ratio']:.1f}",
-                f"{row['cpu_ratio']:.1f}",
-                f"{row['goal']:g} ({row['goal_of']})",
-                "yes" if row["reached"] else "no",
-            ]
-            for row in rows
-        ],
-    )
+    table = tabulate(rows)
     print(f"\n{table}\n{result['machine']}")
     path = write(
         ROOT / "bench" / "results" / ("disentanglement-quick.json" if chosen.quick else "disentanglement.json"), result, table
