@@ -219,7 +219,7 @@ def _scikit_learn(task: Task, estimator: str, seed: int, before: int) -> Grown:
         stream = np.random.RandomState(seed)
         stream.randint(0, np.iinfo(np.int32).max, before)
         exact = ensemble.GradientBoostingRegressor if task.continuous else ensemble.GradientBoostingClassifier
-        model = exact(random_state=stream).fit(task.x, task.y)
+        model = exact(random_state=stream).fit(np.asfortranarray(task.x, np.float32), task.y)  # it reads a column at a time
         importance = model.feature_importances_
     else:
         from sklearn.inspection import permutation_importance

@@ -172,63 +172,77 @@ def one_dimension_svm(x: Floats, y: NDArray[Any], x_test: Floats) -> NDArray[Any
     binary = len(classes) == 2
     weights = len(x) / (len(classes) * counts)
     # liblinear's one against rest: the class itself has its balanced weight, the rest has weight 1 unless it is one class.
-    chosen = range(1, 2) if binary else range(len(classes))
-    lines = np.array([_newton(x, index == c, weights[c], weights[0] if binary else 1.0) for c in chosen])
+    chosen = np.arange(1, 2) if binary else np.arange(len(classes))
+    lines = _newton(_Margins(x, index, chosen, COST * weights[chosen], COST * (weights[0] if binary else 1.0)))
     answers = np.outer(x_test, lines[:, 0]) + lines[:, 1]
     return classes[(answers[:, 0] > 0).astype(np.int64)] if binary else classes[answers.argmax(1)]
 
 
-class _Side:
-    """Cumulative sums of 1, x, x² of the items of one sign."""
+class _Margins:
+    """The objectives of L machines, one a chosen class against the rest, on the same ascending items.
 
-    def __init__(self, x: Floats, sign: float, cost: float) -> None:
-        self.x, self.sign, self.cost = x, sign, cost
-        powers = np.stack([np.ones_like(x), x, x * x])
-        self.sums = np.concatenate([np.zeros((3, 1)), powers.cumsum(1)], 1)
+    Args:
+        x: (n,) ascending.
+        index: (n,) number of each item's class.
+        chosen: (L,) classes.
+        cost: (L,) of the chosen class's items.
+        rest: of the others.
+    """
 
-    def inside(self, w: float, b: float) -> Floats:
-        """Σ 1, Σ x, Σ x² of the items with sign (w x + b) < 1."""
-        slope = self.sign * w
-        edge = (1 - self.sign * b) / slope if slope else 0.0
-        if slope > 0:
-            return self.sums[:, np.searchsorted(self.x, edge, "left")]
-        if slope < 0:
-            return self.sums[:, -1] - self.sums[:, np.searchsorted(self.x, edge, "right")]
-        return self.sums[:, -1] if self.sign * b < 1 else np.zeros(3)
+    def __init__(self, x: Floats, index: NDArray[np.int64], chosen: NDArray[np.int64], cost: Floats, rest: float) -> None:
+        self.x, self.cost, self.rest = x, cost, rest
+        order = np.argsort(index, kind="stable")  # class by class, ascending within each
+        self.keys, self.first = index[order] * (len(x) + 1) + order, chosen * (len(x) + 1)
+        self.sums, self.own = (
+            np.concatenate([np.zeros((3, 1)), np.stack([np.ones_like(z), z, z * z]).cumsum(1)], 1) for z in (x, x[order])
+        )
+
+    def inside(self, w: Floats, b: Floats, sign: int) -> tuple[Floats, Floats]:
+        """Σ 1, Σ x, Σ x² (3, L) of all items with sign (w x + b) < 1, and of the chosen class's among them."""
+        slope = sign * w
+        with np.errstate(divide="ignore", invalid="ignore"):
+            edge = (1 - sign * b) / slope
+        start = np.where(slope < 0, np.searchsorted(self.x, edge, "right"), 0)
+        end = np.where(slope > 0, np.searchsorted(self.x, edge, "left"), len(self.x))
+        end = np.where((slope == 0) & (sign * b >= 1), 0, end)
+        low, high = (np.searchsorted(self.keys, self.first + place) for place in (start, end))
+        return self.sums[:, end] - self.sums[:, start], self.own[:, high] - self.own[:, low]
+
+    def at(self, lines: Floats) -> tuple[Floats, Floats, Floats]:
+        """Values (L,), gradients (L, 2) and Hessians (L, 2, 2) at lines (L, 2) of w and b."""
+        w, b = lines.T
+        (_, own), (every, among) = self.inside(w, b, 1), self.inside(w, b, -1)
+        value, gradient, hessian = (w * w + b * b) / 2, lines.copy(), np.tile(np.eye(2), (len(w), 1, 1))
+        for cost, s, (ones, xs, squares) in ((self.cost, 1, own), (self.rest, -1, every - among)):
+            value += cost * (ones - 2 * s * (w * xs + b * ones) + w * w * squares + 2 * w * b * xs + b * b * ones)
+            gradient += (2 * cost * np.stack([w * squares + b * xs - s * xs, w * xs + b * ones - s * ones])).T
+            hessian += (2 * cost * np.stack([squares, xs, xs, ones])).T.reshape(-1, 2, 2)
+        return value, gradient, hessian
 
 
-def _newton(x: Floats, positive: NDArray[np.bool_], weight: float, rest: float) -> tuple[float, float]:
-    """The line (w, b) of one class against the rest."""
-    sides = (_Side(x[positive], 1.0, COST * weight), _Side(x[~positive], -1.0, COST * rest))
-    w = b = 0.0
-    value, gradient, hessian = _objective(sides, w, b)
+def _newton(margins: _Margins) -> Floats:
+    """The lines (L, 2) of least objective: all machines step together, each stops at its own minimum."""
+    lines = np.zeros((len(margins.cost), 2))
+    value, gradient, hessian = margins.at(lines)
+    going = np.ones(len(lines), bool)
     for _ in range(100):
-        step = np.linalg.solve(hessian, gradient)
-        if float(gradient @ step) < 1e-12:
+        step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
+        slope = (gradient * step).sum(1)
+        going &= slope >= 1e-12
+        if not going.any():
             break
-        size = 1.0
-        while size > 1e-6:
-            tried = _objective(sides, w - size * step[0], b - size * step[1])
-            if tried[0] <= value - 1e-4 * size * float(gradient @ step):
+        size = going.astype(np.float64)
+        while True:
+            tried = lines - size[:, None] * step
+            found = margins.at(tried)
+            far = going & (found[0] > value - 1e-4 * size * slope)
+            if not far.any():
                 break
-            size /= 2
-        else:
-            break
-        w, b = w - size * step[0], b - size * step[1]
-        value, gradient, hessian = tried
-    return float(w), float(b)
-
-
-def _objective(sides: Sequence[_Side], w: float, b: float) -> tuple[float, Floats, Floats]:
-    """Value, gradient and Hessian at (w, b)."""
-    value, gradient, hessian = (w * w + b * b) / 2, np.array([w, b]), np.eye(2)
-    for side in sides:
-        ones, xs, squares = side.inside(w, b)
-        c, s = side.cost, side.sign
-        value += c * (ones - 2 * s * (w * xs + b * ones) + w * w * squares + 2 * w * b * xs + b * b * ones)
-        gradient = gradient + 2 * c * np.array([w * squares + b * xs - s * xs, w * xs + b * ones - s * ones])
-        hessian = hessian + 2 * c * np.array([[squares, xs], [xs, ones]])
-    return float(value), gradient, hessian
+            size = np.where(far, size / 2, size)
+            going &= size > 1e-6
+            size[~going] = 0.0
+        lines, (value, gradient, hessian) = tried, found
+    return lines
 
 
 def explicitness_per_factor(data: Pair) -> tuple[Floats, Floats]:
@@ -240,7 +254,9 @@ def explicitness_per_factor(data: Pair) -> tuple[Floats, Floats]:
         if factor.continuous:
             continue
         x, x_test = factor.of(data.train), test.of(data.test)
-        classifier = LogisticRegression(max_iter=200, tol=1e-3).fit(x, factor.values)
+        # The penalty keeps it well conditioned: fitted in float32 the areas are the same to 1e-6, in two thirds of the time. Scores
+        # stay in float64, where sure answers do not tie.
+        classifier = LogisticRegression(max_iter=200, tol=1e-3).fit(x.astype(np.float32), factor.values)
         # Two classes have one score.
         scored = classifier.decision_function if len(classifier.classes_) == 2 else classifier.predict_proba
         both = ((x, factor.values), (x_test, test.values))
@@ -256,17 +272,17 @@ def mean_auc(scores: Floats, y: NDArray[Any], classes: NDArray[Any]) -> float:
         y: (n,) true classes.
         classes: (C,) those of the columns.
     """
-    from scipy.stats import rankdata
-
     columns = scores[:, None] if scores.ndim == 1 else scores
     shown = classes[1:] if scores.ndim == 1 else classes
-    ranks = rankdata(columns, axis=0)
     found = []
-    for column, label in enumerate(shown):
+    for column, label in zip(columns.T, shown, strict=True):
         positive = y == label
         count = int(positive.sum())
         if 0 < count < len(y):
-            above = ranks[positive, column].sum() - count * (count + 1) / 2
+            own, ordered = column[positive], np.sort(column)
+            # Twice the rank of a score, ties sharing theirs, less one.
+            ranks = np.searchsorted(ordered, own, "left") + np.searchsorted(ordered, own, "right")
+            above = (ranks.sum() + count) / 2 - count * (count + 1) / 2
             found.append(above / (count * (len(y) - count)))
     return float(np.mean(found)) if found else 0.5
 
