@@ -6,6 +6,7 @@ are those of dsprites_axes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import comparing
@@ -14,7 +15,6 @@ from comparing import Row, cell, spread, table
 
 NEEDS = ("dsprites_axes",)
 PLAIN, TC = "vae", ("beta_tc_vae", "factor_vae")
-MODELS = (PLAIN, *TC)
 SCORES = {
     "mig_reference": "MIG (reference)",
     "mig": "MIG (atlas)",
@@ -31,25 +31,31 @@ PUBLISHED = {
 
 def page(result: Row) -> list[str]:
     """The lines of the page."""
+    models = list(result["models"])
     lines = [f"# {result['study']}: do TC-type models have a better MIG than a VAE?", "", "What was cut:", ""]
     lines += [*(f"- {line}" for line in result["cut"]), ""]
     lines += [f"Mean over {result['seeds']} seeds [95 % interval, Student's t]; larger is better.", ""]
     rows = [[name, *(cell(each[key], 3) for key in SCORES)] for name, each in result["models"].items()]
     lines += [*table(["model", *SCORES.values()], rows), "", *comparing.answers(result["answers"], 3), ""]
     seeds = list(result["models"][PLAIN]["mig_reference"]["seeds"])
-    rows = [[seed, *(f"{result['models'][name]['mig_reference']['seeds'][seed]:.3f}" for name in MODELS)] for seed in seeds]
-    return [*lines, "MIG (reference) of each seed:", "", *table(["seed", *MODELS], rows)]
+    rows = [[seed, *(f"{result['models'][name]['mig_reference']['seeds'][seed]:.3f}" for name in models)] for seed in seeds]
+    return [*lines, "MIG (reference) of each seed:", "", *table(["seed", *models], rows)]
 
 
 def summarize(sweep: Path, out: Path, minutes: float | None) -> str:
     """Writes study.json and README.md to ``out``; gives the page's text."""
+    return compared(sweep, "dsprites_tc", NEEDS, TC, out, minutes)
+
+
+def compared(sweep: Path, name: str, needs: Sequence[str], against: Sequence[str], out: Path, minutes: float | None) -> str:
+    """``summarize`` of some models against the plain one, over the seeds of the study ``name`` and of those that it needs."""
     torch.set_num_threads(1)
-    axes = comparing.neighbour("dsprites_axes")
-    needed = sweep.with_name(sweep.name.replace("dsprites_tc", NEEDS[0]))
-    runs = [run for run in comparing.finished(needed, sweep) if run.model in MODELS]
+    axes, models = comparing.neighbour("dsprites_axes"), (PLAIN, *against)
+    sweeps = [sweep.with_name(sweep.name.replace(name, each)) for each in needs]
+    runs = [run for run in comparing.finished(*sweeps, sweep) if run.model in models]
     found = {(run.model, run.seed): axes.rescored(run)["scores"] for run in runs}
-    seeds = sorted(set.intersection(*({seed for model, seed in found if model == name} for name in MODELS)))
-    scores = {(model, key): {seed: found[model, seed][key] for seed in seeds} for model in MODELS for key in SCORES}
+    seeds = sorted(set.intersection(*({seed for model, seed in found if model == each} for each in models)))
+    scores = {(model, key): {seed: found[model, seed][key] for seed in seeds} for model in models for key in SCORES}
     result = {
         "study": out.name,
         "cut": axes.cut(runs),
@@ -62,9 +68,9 @@ def summarize(sweep: Path, out: Path, minutes: float | None) -> str:
                 published=PUBLISHED.get((model, key), ""),
             )
             for key, what in SCORES.items()
-            for model in TC
+            for model in against
         ],
-        "models": {model: {key: spread(scores[model, key]) for key in SCORES} for model in MODELS},
+        "models": {model: {key: spread(scores[model, key]) for key in SCORES} for model in models},
         "runs": [comparing.plain(run) | {"axes": found[run.model, run.seed]} for run in runs],
     }  # fmt: skip
     return comparing.write(out, result, page(result))

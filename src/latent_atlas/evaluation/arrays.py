@@ -24,9 +24,9 @@ from latent_atlas.metrics.result import NotApplicable
 from latent_atlas.models.base import Batch, LatentModel
 from latent_atlas.models.posteriors import Posterior
 
-SHAKEN = 2000  # items that are encoded under noise, once for each strength
+SHAKEN = 1000  # items that are encoded under noise, once for each strength
 DECODED = 2000  # training items that are reconstructed: the gap to held-out ones needs no more
-SEEN = 10_000  # training items among which a sample's nearest is looked for
+SEEN = 5000  # training items among which a sample's nearest is looked for
 DENSITIES = 1000  # posteriors that are held against each other's draws
 
 

@@ -10,7 +10,10 @@ from torch import Tensor
 
 from latent_atlas.metrics.distances import PRODUCTS, centred
 from latent_atlas.metrics.information import is_quantity, known_of, quantile_bins
+from latent_atlas.metrics.memo import Memo
 from latent_atlas.metrics.result import Measured, NotApplicable, mean_of
+
+_APART: Memo[Tensor] = Memo(2)  # trustworthiness and continuity look at the same two sides
 
 
 def nearest(codes: Tensor, k: int, block: int = 1024) -> Tensor:
@@ -97,21 +100,29 @@ def continuity(x: Tensor, codes: Tensor, k: int = 10, limit: int = 2000) -> Meas
     return _ranked(codes[:limit], x[:limit].flatten(1), k)
 
 
+def _apart(rows: Tensor) -> Tensor:
+    """Distances (N, N) of all pairs; -1 of each to itself, which comes first also among duplicates."""
+
+    def found() -> Tensor:
+        at = centred(rows)
+        return torch.cdist(at, at, compute_mode=PRODUCTS).fill_diagonal_(-1.0)
+
+    return _APART.get([rows.numpy()], None, found)
+
+
 def _ranked(ranked: Tensor, chosen: Tensor, k: int) -> Measured:
     """How low the k nearest by ``chosen`` (N, a) stand in the order by ``ranked`` (N, b)."""
     n = len(chosen)
     if 2 * n <= 3 * k + 1:
         raise NotApplicable(f"{n} items are too few for {k} neighbours")
-    neighbours, rows = nearest(chosen, k), centred(ranked)
-    distances = torch.cdist(rows, rows, compute_mode=PRODUCTS)
-    distances.fill_diagonal_(-1.0)  # itself has rank 0, also among duplicates
-    order = distances.argsort(dim=1, stable=True)
-    ranks = torch.empty_like(order).scatter_(1, order, torch.arange(n).expand(n, n))
+    distances, neighbours = _apart(ranked), _apart(chosen).topk(k + 1, largest=False).indices[:, 1:]
+    ordered = torch.from_numpy(np.sort(distances.numpy(), axis=1))
     dealt = torch.from_numpy(np.random.default_rng(0).permutation(n))
     wrong = torch.empty_like(neighbours)
     wrong[dealt] = dealt[neighbours]
 
     def scores(found: Tensor) -> Tensor:
-        return 1 - (ranks.gather(1, found) - k).clamp(min=0).sum(1).double() * 2 / (k * (2 * n - 3 * k - 1))
+        ranks = torch.searchsorted(ordered, distances.gather(1, found))  # how many lie nearer, itself with them
+        return 1 - (ranks - k).clamp(min=0).sum(1).double() * 2 / (k * (2 * n - 3 * k - 1))
 
     return mean_of(scores(neighbours), floor=float(scores(wrong).mean()), k=k)

@@ -26,7 +26,7 @@ from latent_atlas.threads import torch_threads
 BINS = 10
 WIDEST = 64  # dimensions: wider codes, such as raw pixels, are read through their principal components
 SUBSET = 0.8  # of the training items in each refit
-HIDDEN, EPOCHS, STEPS, BATCH, RATE, DECAY = 64, 25, 600, 128, 3e-3, 1e-4  # epochs, or more up to as many steps
+HIDDEN, EPOCHS, STEPS, BATCH, RATE, DECAY = 64, 25, 300, 256, 1e-2, 1e-4  # epochs, or more up to as many steps
 MISSING = -1
 _AXES: Memo[Tensor] = Memo(2)  # every rung of the ladder reads the same raw observations
 
@@ -235,34 +235,34 @@ def by_regression(
     train: Tensor, targets: list[Target], rows: NDArray[np.int64], tests: Sequence[Tensor], seed: int
 ) -> list[list[Tensor]]:
     """Softmax regression on all targets at once, weights drawn to 0 by |W|² / (2N), by L-BFGS from 0."""
-    x, sizes = train[rows], [target.size for target in targets]
-    wanted = [target.train[rows] for target in targets]
-    weight = torch.zeros(x.shape[1], sum(sizes), requires_grad=True)
-    bias = torch.zeros(sum(sizes), requires_grad=True)
+    x, heads = train[rows], Heads(targets)
+    wanted = torch.stack([target.train[rows] for target in targets], 1)
+    weight = torch.zeros(x.shape[1], heads.outputs, requires_grad=True)
+    bias = torch.zeros(heads.outputs, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [weight, bias], max_iter=60, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-6
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = cross_entropy(x @ weight + bias, wanted, sizes) + weight.square().sum() / (2 * len(x))
+        loss = heads.cross_entropy(x @ weight + bias, wanted) + weight.square().sum() / (2 * len(x))
         loss.backward()
         return loss
 
     with torch.enable_grad(), torch_threads(1):
         optimizer.step(closure)
-    return [read((test @ weight + bias).detach(), sizes) for test in tests]
+    return [heads.read((test @ weight + bias).detach()) for test in tests]
 
 
 def by_perceptron(
     train: Tensor, targets: list[Target], rows: NDArray[np.int64], tests: Sequence[Tensor], seed: int
 ) -> list[list[Tensor]]:
     """One hidden layer of 64 rectified units on all targets at once, by AdamW with a cosine rate."""
-    x, sizes = train[rows], [target.size for target in targets]
-    wanted = [target.train[rows] for target in targets]
+    x, heads = train[rows], Heads(targets)
+    wanted = torch.stack([target.train[rows] for target in targets], 1)
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch_threads(1):
         torch.manual_seed(seed)
-        net = nn.Sequential(nn.Linear(x.shape[1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, sum(sizes)))
+        net = nn.Sequential(nn.Linear(x.shape[1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, heads.outputs))
         epoch = -(-len(x) // BATCH)
         epochs = max(EPOCHS, -(-STEPS // epoch))
         optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
@@ -270,25 +270,36 @@ def by_perceptron(
         for _ in range(epochs):
             for picks in torch.randperm(len(x)).split(BATCH):
                 optimizer.zero_grad()
-                cross_entropy(net(x[picks]), [part[picks] for part in wanted], sizes).backward()
+                heads.cross_entropy(net(x[picks]), wanted[picks]).backward()
                 optimizer.step()
                 schedule.step()
     with torch.no_grad():
-        return [read(net(test), sizes) for test in tests]
+        return [heads.read(net(test)) for test in tests]
 
 
-def cross_entropy(scores: Tensor, wanted: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
-    """Sum over targets of the mean over known items."""
-    terms = []
-    for part, target in zip(scores.split(list(sizes), 1), wanted, strict=True):
-        known = (target != MISSING).sum().clamp(min=1)
-        terms.append(F.cross_entropy(part, target, ignore_index=MISSING, reduction="sum") / known)
-    return torch.stack(terms).sum()
+class Heads:
+    """Scores of all targets side by side, each with as many as the one of most classes: one cross-entropy in place of many.
 
+    Args:
+        targets: T of them.
+    """
 
-def read(scores: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """The likeliest class of each target."""
-    return [part.argmax(1) for part in scores.split(list(sizes), 1)]
+    def __init__(self, targets: Sequence[Target]) -> None:
+        sizes = torch.tensor([target.size for target in targets])
+        self.shape, self.outputs = (len(sizes), int(sizes.max())), len(sizes) * int(sizes.max())
+        self.unused = torch.arange(self.shape[1]) >= sizes[:, None]
+
+    def _each(self, scores: Tensor) -> Tensor:
+        return scores.unflatten(1, self.shape).masked_fill(self.unused, -torch.inf)
+
+    def cross_entropy(self, scores: Tensor, wanted: Tensor) -> Tensor:
+        """Sum over targets of the mean over known items, of scores (N, ``outputs``) and classes (N, T)."""
+        terms = F.cross_entropy(self._each(scores).transpose(1, 2), wanted, ignore_index=MISSING, reduction="none")
+        return (terms.sum(0) / (wanted != MISSING).sum(0).clamp(min=1)).sum()
+
+    def read(self, scores: Tensor) -> list[Tensor]:
+        """The likeliest class of each target."""
+        return list(self._each(scores).argmax(2).T)
 
 
 READERS: dict[str, Reader] = {"knn": by_neighbours, "linear": by_regression, "mlp": by_perceptron}
