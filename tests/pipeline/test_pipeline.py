@@ -122,15 +122,14 @@ def test_edits_that_are_taken_back_leave_nothing_to_do(clone):
 
 
 def test_a_changed_first_stage_retrains_the_second_and_no_other_and_dvc_compares_them(loaded):
-    clone = loaded
-    shown = clone.run("dvc", "metrics", "show", "--json").stdout
+    shown = loaded.run("dvc", "metrics", "show", "--json").stdout
     assert "metrics/core/digits/digits-beta_vae.json" in shown
-    with clone.edited("conf/model/beta_vae.yaml", "beta: 4.0", "beta: 5.0"):
-        done = clone.run("dvc", "repro")
+    with loaded.edited("conf/model/beta_vae.yaml", "beta: 4.0", "beta: 5.0"):
+        done = loaded.run("dvc", "repro")
         ran = {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
         assert ran - {"plan"} == again("beta_vae", "second_stage") | {"report@digits"}  # DVC may have kept that plan
-        assert "digits-beta_vae.json" in clone.run("dvc", "metrics", "diff").stdout
-        assert "beta" in clone.run("dvc", "params", "diff").stdout
+        assert "digits-beta_vae.json" in loaded.run("dvc", "metrics", "diff").stdout
+        assert "beta" in loaded.run("dvc", "params", "diff").stdout
 
 
 def test_plain_dvc_trains_the_same_weights(clone):
@@ -172,27 +171,26 @@ def mlflow_runs(clone) -> list[dict[str, str]]:
 
 
 def test_a_queued_experiment_uses_its_own_code_and_conf_and_the_one_database(loaded):
-    clone = loaded
-    clone.run("git", "add", "-A")
-    clone.run("git", "commit", "-qm", "before the experiment", check=False)
-    before = len(mlflow_runs(clone))
-    with clone.edited("src/latent_atlas/models/vae.py", "class VAE(AE):", "MARK = 'the experiment'\n\n\nclass VAE(AE):"):
-        clone.run("dvc", "exp", "run", "--queue", "-S", "conf/model/vae.yaml:net.beta=2.5", "evaluate@digits-vae")
-    assert "MARK" not in (clone.root / "src/latent_atlas/models/vae.py").read_text()
-    done = clone.run("dvc", "exp", "run", "--run-all")
-    listed = json.loads(clone.run("dvc", "exp", "show", "--json").stdout)
+    loaded.run("git", "add", "-A")
+    loaded.run("git", "commit", "-qm", "before the experiment", check=False)
+    before = len(mlflow_runs(loaded))
+    with loaded.edited("src/latent_atlas/models/vae.py", "class VAE(AE):", "MARK = 'the experiment'\n\n\nclass VAE(AE):"):
+        loaded.run("dvc", "exp", "run", "--queue", "-S", "conf/model/vae.yaml:net.beta=2.5", "evaluate@digits-vae")
+    assert "MARK" not in (loaded.root / "src/latent_atlas/models/vae.py").read_text()
+    done = loaded.run("dvc", "exp", "run", "--run-all")
+    listed = json.loads(loaded.run("dvc", "exp", "show", "--json").stdout)
     assert "digits-vae.json" in json.dumps(listed), done.stdout
-    runs = mlflow_runs(clone)
+    runs = mlflow_runs(loaded)
     assert len(runs) > before
     assert any(value == "2.5" for run in runs for key, value in run.items() if key.endswith("net.beta"))
     # The workspace is as it was: conf, code and models are those of the experiment only there.
-    assert yaml.safe_load((clone.root / "models/digits-vae/config.yaml").read_text())["model"]["net"]["beta"] == 1.0
-    assert not list((clone.root / "work/runs").glob("*/last.ckpt"))
-    name = clone.run("dvc", "exp", "list", "--sha-only").stdout.split()[-1]
-    code = clone.run("git", "show", f"{name}:src/latent_atlas/models/vae.py", check=False).stdout
+    assert yaml.safe_load((loaded.root / "models/digits-vae/config.yaml").read_text())["model"]["net"]["beta"] == 1.0
+    assert not list((loaded.root / "work/runs").glob("*/last.ckpt"))
+    name = loaded.run("dvc", "exp", "list", "--sha-only").stdout.split()[-1]
+    code = loaded.run("git", "show", f"{name}:src/latent_atlas/models/vae.py", check=False).stdout
     assert "the experiment" in code
-    lock = yaml.safe_load(clone.run("git", "show", f"{name}:dvc.lock").stdout)
+    lock = yaml.safe_load(loaded.run("git", "show", f"{name}:dvc.lock").stdout)
     theirs = lock["stages"]["train@digits-vae"]["params"]["plan/digits-vae.yaml"]["train"]
-    ours = yaml.safe_load((clone.root / "plan/digits-vae.yaml").read_text())["train"]
+    ours = yaml.safe_load((loaded.root / "plan/digits-vae.yaml").read_text())["train"]
     assert theirs["model"]["net"]["beta"] == 2.5
     assert theirs["code"] != ours["code"]
