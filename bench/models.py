@@ -141,14 +141,14 @@ def tabulate(result: dict[str, Any]) -> str:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="bench/models.py", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="two short rounds, to see that it works")
-    parser.add_argument("--rounds", type=int, help="default: 5, or 2 with --quick")
+    parser.add_argument("--rounds", type=int, help="default: 3, or 2 with --quick")
     parser.add_argument("--model", action="append", help="default: all of conf/model")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     names = sorted(path.stem for path in (ROOT / "conf" / "model").glob("*.yaml"))
     if unknown := set(chosen.model or []) - set(names):
         sys.exit(f"bench: {unknown.pop()} is not in conf/model")
-    result = run(chosen.model or names, chosen.rounds or (2 if chosen.quick else 5), 8 if chosen.quick else 40)
+    result = run(chosen.model or names, chosen.rounds or (2 if chosen.quick else 3), 8 if chosen.quick else 25)
     result["quick"] = chosen.quick
     table = tabulate(result)
     print(f"\n{table}\n{result['machine']}")
