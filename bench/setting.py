@@ -18,8 +18,9 @@ def model_conf(name: str = "vae") -> dict[str, Any]:
     """``conf/model/<name>.yaml``, composed; on 64-pixel binary images it is the published network with a Bernoulli likelihood."""
     from latent_atlas.planning.compose import Composer
 
+    told = ["model.requires.fields=[factors]"] if name == "conditional_vae" else []  # sprites have no labels
     with Composer(ROOT) as composer:
-        conf = composer.compose(["data=dsprites", f"model={name}"])["model"]
+        conf = composer.compose(["data=dsprites", f"model={name}", *told])["model"]
     if name == "vae":
         conf["net"]["optimizer"]["lr"] = LEARNING_RATE
     return conf  # type: ignore[no-any-return]

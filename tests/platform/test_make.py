@@ -16,6 +16,7 @@ STAND_IN = """#!/bin/sh
 [ "$1" = -c ] && { case "$2" in *ensurepip*) exit ${NO_VENV:-0};; *json*) cat .venv/.torch.json;; esac; exit 0; }
 [ "$1" = --version ] && { echo Python 3.13.9; exit 0; }
 echo "$*" >> "$CALLS"
+[ -n "$PYTHONDONTWRITEBYTECODE" ] && echo "compiles each time" >> "$CALLS"
 case "$*" in
   "-m venv --clear .venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python;;
   *--dry-run*)
@@ -87,6 +88,15 @@ def test_a_first_call_says_what_it_downloads_and_a_second_does_nothing(checkout)
     ]
     assert checkout.make("install").returncode == 0
     assert checkout.called() == []
+
+
+def test_what_python_compiles_it_keeps_whatever_the_shell_says(checkout):
+    checkout.python("python3.13")
+    subprocess.run(["git", "init", "-q"], cwd=checkout.root, check=True)
+    done = checkout.make("repro", PYTHONDONTWRITEBYTECODE="1")
+    assert done.returncode == 0, done.stderr
+    assert "pipelines/repro.py pages=digits,core jobs=" in checkout.called()
+    assert "compiles each time" not in checkout.called()
 
 
 @pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml"])
