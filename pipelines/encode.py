@@ -13,7 +13,10 @@ def main(words: list[str]) -> None:
     given = dict(word.split("=", 1) for word in words if "=" in word)
     if sorted(given) != ["input", "out", "run"] or len(given) != len(words):
         sys.exit(USAGE)
-    from latent_atlas.encoding import encode_file
+    from latent_atlas.importing import quickly
+
+    with quickly():
+        from latent_atlas.encoding import encode_file
 
     try:
         done = encode_file(given["run"], Path(given["input"]).expanduser(), Path(given["out"]).expanduser())

@@ -25,10 +25,13 @@ def main() -> None:
     section, train, data = plan["evaluate"], plan["train"], plan["train"]["data"]
     section["evaluation"]["metrics"] = yaml.safe_load((here / "plan" / section["metrics_file"]).read_text(encoding="utf-8"))
 
-    from latent_atlas.data.reader import DataError
-    from latent_atlas.evaluation.evaluate import EvaluationError, evaluate
-    from latent_atlas.evaluation.extractors import FeatureError
-    from latent_atlas.loading import LoadError
+    from latent_atlas.importing import quickly
+
+    with quickly():
+        from latent_atlas.data.reader import DataError
+        from latent_atlas.evaluation.evaluate import EvaluationError, evaluate
+        from latent_atlas.evaluation.extractors import FeatureError
+        from latent_atlas.loading import LoadError
 
     try:
         result = evaluate(

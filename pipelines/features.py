@@ -23,9 +23,12 @@ def main() -> None:
         sys.exit(f"features: no plan/data/{name}.yaml: is {name} a data set of conf/pipeline.yaml? `dvc repro plan` writes it")
     section = yaml.safe_load(path.read_text(encoding="utf-8"))["features"]
 
-    from latent_atlas.data.reader import DataError
-    from latent_atlas.evaluation.extractors import FeatureError
-    from latent_atlas.evaluation.features import make_features
+    from latent_atlas.importing import quickly
+
+    with quickly():
+        from latent_atlas.data.reader import DataError
+        from latent_atlas.evaluation.extractors import FeatureError
+        from latent_atlas.evaluation.features import make_features
 
     try:
         card = make_features(section, here / "data" / name, here / "features" / name)

@@ -11,10 +11,13 @@ def main(name: str) -> None:
     """Prints what was prepared, or the one line that says why not."""
     import yaml
 
-    from latent_atlas.building import BuildError
-    from latent_atlas.data.prepare import prepare
-    from latent_atlas.data.reader import DataError
-    from latent_atlas.evaluation.shape import shape_of_data
+    from latent_atlas.importing import quickly
+
+    with quickly():
+        from latent_atlas.building import BuildError
+        from latent_atlas.data.prepare import prepare
+        from latent_atlas.data.reader import DataError
+        from latent_atlas.evaluation.shape import shape_of_data
 
     plan = Path("plan/data") / f"{name}.yaml"
     if not plan.exists():

@@ -28,8 +28,11 @@ def main() -> None:
     seed = int(given.get("seed", "0"))
     paths = [Path(given[name]).expanduser() for name in chosen[0]]
 
-    from latent_atlas.evaluation.own_arrays import ScoreError, check_out, write_scores
-    from latent_atlas.evaluation.own_codes import score_codes
+    from latent_atlas.importing import quickly
+
+    with quickly():
+        from latent_atlas.evaluation.own_arrays import ScoreError, check_out, write_scores
+        from latent_atlas.evaluation.own_codes import score_codes
 
     try:
         if out:

@@ -23,7 +23,10 @@ def stage(run: str) -> None:
     plan = yaml.safe_load(path.read_text(encoding="utf-8"))
     section = plan["train"]
 
-    from latent_atlas.training.fit import EXPECTED, train
+    from latent_atlas.importing import quickly
+
+    with quickly():
+        from latent_atlas.training.fit import EXPECTED, train
 
     tags = {"source": "pipeline", "group": f"{section['data']}-{section['model']['name']}", "tier": plan["evaluate"]["tier"]}
     tags["overrides"] = " ".join(map(str, plan.get("overrides", [])))

@@ -14,6 +14,7 @@ import yaml
 from omegaconf import DictConfig
 
 from latent_atlas import workspace
+from latent_atlas.importing import quickly
 from latent_atlas.planning.compose import digest
 from latent_atlas.training.scratch import locked
 
@@ -124,8 +125,9 @@ def job(config: DictConfig) -> dict[str, float]:
 
 def run_job(root: Path, cut: dict[str, Section], folder: Path, tags: dict[str, str], tracking: Section) -> dict[str, float]:
     """Trains and evaluates into ``folder``; what a former start of the same job finished is not done again."""
-    from latent_atlas.evaluation.evaluate import evaluate
-    from latent_atlas.training.fit import train
+    with quickly():
+        from latent_atlas.evaluation.evaluate import evaluate
+        from latent_atlas.training.fit import train
 
     plan = {"train": cut["train"], "evaluate": cut["evaluate"]}
     scores = folder / "scores.json"
@@ -170,8 +172,9 @@ def _entry(train: Section, folder: Path, data: Path, tags: dict[str, str]) -> Se
 
 def inputs(root: Path, cut: dict[str, Section]) -> tuple[Path, Path]:
     """The data directory and its features: the pipeline's where they were made from the same sections, else our own, made once."""
-    from latent_atlas.data.prepare import prepare
-    from latent_atlas.evaluation.features import make_features
+    with quickly():
+        from latent_atlas.data.prepare import prepare
+        from latent_atlas.evaluation.features import make_features
 
     name, lock = cut["prepare"]["name"], _dvc_lock(root)
     data, features = root / "data" / name, root / "features" / name

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from latent_atlas import workspace
+from latent_atlas.importing import quickly
 from latent_atlas.training.scratch import locked
 
 EXPERIMENT = "latent-atlas"
@@ -90,10 +91,11 @@ def client() -> Any:
     """An ``MlflowClient`` on the initialised database."""
     uri = initialise()
     _hush()
-    import mlflow
+    with quickly():
+        import mlflow
 
-    _point(mlflow, uri)
-    return mlflow.MlflowClient(tracking_uri=uri)
+        _point(mlflow, uri)
+        return mlflow.MlflowClient(tracking_uri=uri)
 
 
 def _point(mlflow: Any, uri: str) -> None:
