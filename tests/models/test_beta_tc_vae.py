@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from latent_atlas.models import beta_tc_vae
-from latent_atlas.models.beta_tc_vae import Aggregate, aggregate, decomposed, mss_log_weights, mws_log_weights
+from latent_atlas.models import pairwise
+from latent_atlas.models.beta_tc_vae import aggregate, decomposed, mss_log_weights, mws_log_weights
 from latent_atlas.models.posteriors import DiagonalNormal
 from latent_atlas.spaces.euclidean import Euclidean
 
@@ -158,11 +158,11 @@ def test_an_unknown_estimator_is_named(everything):
 @pytest.mark.parametrize("own", [0.0, 0.7])
 @pytest.mark.parametrize("cached", [1, 2**16])  # a dimension at a time, and all at once
 def test_gradients_of_the_pairs_are_right(own, cached, monkeypatch):
-    monkeypatch.setattr(beta_tc_vae, "CACHED", cached)
+    monkeypatch.setattr(pairwise, "CACHED", cached)
     generator = torch.Generator().manual_seed(5)
     z, mean, width, height = (torch.rand(2, 4, generator=generator, dtype=torch.float64) + 0.5 for _ in range(4))
     arguments = [entry.requires_grad_() for entry in (z, mean, width, height)]
-    assert torch.autograd.gradcheck(lambda *parts: Aggregate.apply(*parts, own), arguments)
+    assert torch.autograd.gradcheck(lambda *parts: pairwise.PairwiseLogSums.apply(*parts, own), arguments)
 
 
 @pytest.mark.parametrize("estimator", ["mws", "mss"])
