@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from setting import ROOT
 
 from latent_atlas.data.datamodule import DataModule
@@ -44,6 +43,7 @@ class Part:
 def make(folder: Path, train: int, held_out: int) -> dict[str, Any]:
     """``folder``/data, /features and /images.npz (``train`` and ``test``, uint8, as both sides get them); the extractor's card."""
     from latent_atlas.evaluation.features import make_features
+    from latent_atlas.planning.compose import Composer
 
     data = folder / "data"
     reader = {"_target_": "quality_data.Part", "counts": [train, held_out, held_out]}
@@ -51,7 +51,8 @@ def make(folder: Path, train: int, held_out: int) -> dict[str, Any]:
     module = DataModule(data)
     found = {name: len(module.rows(name)) for name in ("train", "test")}
     assert found == {"train": train, "test": held_out}, found
-    extractor = yaml.safe_load((ROOT / "conf" / "evaluation" / "extractor" / "domain.yaml").read_text(encoding="utf-8"))
+    with Composer(ROOT) as composer:
+        extractor = composer.compose(["data=fashion_mnist", "model=vae"])["evaluation"]["extractor"]
     card = make_features({"extractor": extractor}, data, folder / "features")
     index = np.load(folder / "features" / "statistics.npz")["index"]  # held-out items in the order of the reference features
     pixels = np.load(data / "image.npy").transpose(0, 3, 1, 2)
