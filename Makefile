@@ -20,7 +20,7 @@ export DVC_NO_ANALYTICS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export GIT_PYTHON_REFRESH = quiet
 export PYTHONUNBUFFERED = 1
-# Containers often set it. Each of some forty stages would then compile the libraries anew: 7 s, where reading them takes 2.
+# Containers often set it. Each of some forty stages would then compile the libraries anew: 13 s, where reading them takes 6.
 unexport PYTHONDONTWRITEBYTECODE
 # `dvc repro` starts stages as `python ...`: that is the environment's, whatever else is installed.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)

@@ -15,7 +15,7 @@ class PairwiseLogSums(torch.autograd.Function):
 
     All arguments (d, B) but δ, ``own`` on the diagonal; the results (B,) and (d, B). A few dimensions at a time, so that their
     pairs stay in a processor's cache; the softmax of the forward is kept for the backward, whose sums over pairs are products with
-    vectors. Half of the time of autograd's own passes over (d, B, B) at B = 256 on a CPU.
+    vectors. At B = 256 on a CPU it takes some six tenths of the time that torch.logsumexp and its backward take in their place.
     """
 
     @staticmethod
