@@ -11,7 +11,7 @@ from stage import MODELS, TRAINER, Stage
 from latent_atlas.building import instantiate
 from latent_atlas.data.datamodule import DataModule
 from latent_atlas.loading import load_folder
-from latent_atlas.training.fit import TrainingError, idle_accelerator, slow_bf16, train
+from latent_atlas.training.fit import Stretches, TrainingError, idle_accelerator, slow_bf16, train
 from latent_atlas.training.module import Fit, autocast_nets, step_seed
 from latent_atlas.training.outputs import whole
 from latent_atlas.training.scratch import BusyError, Scratch, fingerprint
@@ -90,6 +90,18 @@ def test_the_lowest_validation_is_selected(tmp_path):
     best = min(rows, key=lambda row: row["val/loss"])
     assert best["step"] < 40
     assert record["step"] == best["step"]
+
+
+@pytest.mark.parametrize(("told_after", "last"), [(1000, 63), (30, 33)])
+def test_stretches_are_the_batches_in_order_and_end_where_they_are_told_to(tmp_path, told_after, last):
+    data = DataModule(write_data(tmp_path, "image", shape=(1, 8, 8)))
+    found = []
+    for stretch in Stretches(data, 3, 63, 5, 16, stopped=lambda: len(found) >= told_after):
+        for batch in stretch:
+            found.append(batch["index"])
+    wanted = [batch["index"] for batch in data.train_batches(3, last, 5, 16)]
+    assert len(found) == len(wanted)
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
 
 
 @pytest.mark.parametrize("model", ["game", "two_players"])

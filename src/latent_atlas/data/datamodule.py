@@ -45,6 +45,7 @@ class DataModule:
         self.arrays = load_arrays(self.folder, self.card, resident)
         self._split = np.load(self.folder / "split.npy")
         self._rows = {name: np.flatnonzero(self._split == code) for code, name in enumerate(SPLITS)}
+        self._drawn = any(entry.get("drawn") for entry in self.card["storage"].values())
         self._order: tuple[tuple[int, int], Rows] | None = None
         self._pairs: Pairs | None = None
         if pairs:
@@ -93,7 +94,9 @@ class DataModule:
         per_pass = max(1, len(rows) // batch_size)
         block = (step % per_pass) * batch_size
         items = self._permuted(seed, step // per_pass)[block : block + batch_size]
-        return self._paired(items, seed, step, 1, noise=np.random.default_rng([seed, step, drawing.STREAM]))
+        # Made only where it is used: a generator costs as much as the batch.
+        noise = np.random.default_rng([seed, step, drawing.STREAM]) if self._drawn else None
+        return self._paired(items, seed, step, 1, noise=noise)
 
     def train_batches(self, start: int, stop: int, seed: int, batch_size: int) -> Iterator[Batch]:
         """Batches ``start`` to ``stop - 1`` of a training run."""

@@ -92,7 +92,7 @@ class DiagonalNormal(Stochastic):
 
     def kl_per_dimension(self) -> Tensor:
         """KL(q_j || N(0, 1)) in nats, (B, d): Kingma & Welling 2014, appendix B."""
-        return 0.5 * (self.mode**2 + torch.exp(self.log_var) - 1.0 - self.log_var)
+        return 0.5 * (self.mode * self.mode + torch.exp(self.log_var) - 1.0 - self.log_var)
 
     def kl(self, prior: LatentSpace, generator: Generator | None = None, z: Tensor | None = None) -> Tensor:
         """In closed form for a standard normal prior, else as in ``Stochastic``."""

@@ -105,5 +105,6 @@ class VAE(AE):
         distortion = -self.decode(z, condition).log_prob(x).mean()
         rate = q.kl(self.space, z=z)
         penalty, named = self.regularizer(q, z, rate, self.space, self.spec.sizes["train"], self.weight())
-        parts = {"distortion": distortion, "rate": rate.mean(), "nelbo": distortion + rate.mean(), **named}
+        shown, mean = distortion.detach(), rate.detach().mean()
+        parts = {"distortion": shown, "rate": mean, "nelbo": shown + mean, **named}
         return Losses(distortion + penalty, {name: part.detach() for name, part in parts.items()})

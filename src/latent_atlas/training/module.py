@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from latent_atlas.models.base import Batch, LatentModel, Losses, Player
 from latent_atlas.models.likelihoods import Head
 from latent_atlas.models.posteriors import PosteriorHead
-from latent_atlas.training.finite import NotFiniteError, explain, is_finite, items
+from latent_atlas.training.finite import NotFiniteError, explain, items
 
 Row = dict[str, float]
 
@@ -65,12 +66,16 @@ class Fit(pl.LightningModule):
         self._outside = (frozen, after)  # in a tuple, or Lightning would register the frozen module a second time
         self.players: dict[str, Player] = model.players()
         self.owned = {name: player.parameters() for name, player in self.players.items()}
-        self.trainable = list({id(p): p for own in self.owned.values() for p in own}.values())
+        trainable = {id(p): p for own in self.owned.values() for p in own}
+        mine = {name: {id(p) for p in own} for name, own in self.owned.items()}
+        self.others = {name: [p for key, p in trainable.items() if key not in mine[name]] for name in self.players}
+        # Who plays with what, as made by ``configure_optimizers``. Lightning's wrappers of optimizers and its ``manual_backward``
+        # count steps, call hooks and scale losses in float16: no use here, and a percent of a fast model's step.
+        self._turns: list[tuple[str, Player, torch.optim.Optimizer, Any]] = []
         self.history: list[Row] = []
         self.best: dict[str, float] = {}
         self._last: Tensor | None = None
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._open: dict[str, list[Tensor]] = {}  # the losses of the row that is not closed yet
         for name, player in self.players.items():
             if player.ema is not None:
                 for i, parameter in enumerate(self.owned[name]):
@@ -98,31 +103,33 @@ class Fit(pl.LightningModule):
         made = []
         for name, player in self.players.items():
             optimizer = player.optimizer(self.owned[name])
-            made.append({"optimizer": optimizer})
-            if player.scheduler is not None:
-                made[-1]["lr_scheduler"] = player.scheduler(optimizer)
+            scheduler = player.scheduler(optimizer) if player.scheduler is not None else None
+            self._turns.append((name, player, optimizer, scheduler))
+            made.append({"optimizer": optimizer} | ({} if scheduler is None else {"lr_scheduler": scheduler}))
         return made
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
+    def training_step(self, batches: Iterable[Batch], batch_idx: int) -> None:
+        """A stretch of batches, one after another: a turn of Lightning's loop is not free (``fit.Stretches``)."""
+        for batch in batches:
+            self.play({name: value.to(self.device, non_blocking=True) for name, value in batch.items()})
+            self.done()
+
+    def play(self, batch: Batch) -> None:
         """All players on one batch."""
         step = self.step
         reseed(step_seed(self.seed, step), self.device)
-        optimizers = self.optimizers(use_pl_optimizer=True)
-        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        schedulers = iter(_listed(self.lr_schedulers()))
-        for (name, player), optimizer in zip(self.players.items(), optimizers, strict=True):
-            scheduler = next(schedulers) if player.scheduler is not None else None
+        for name, player, optimizer, scheduler in self._turns:
             if step % player.every == 0:
                 with self._turn(name):
                     self._play(name, player, optimizer, scheduler, batch, step)
-        self.model.step += 1
+        self.model.step.add_(1)  # in place: an assignment would register the buffer anew
 
     def _play(self, name: str, player: Player, optimizer: Any, scheduler: Any, batch: Batch, step: int) -> None:
         for _ in range(player.repeat):
             optimizer.zero_grad()
             losses = self.model.loss(batch, name)
             self._check(losses, batch, name, step)
-            self.manual_backward(losses.total)
+            losses.total.backward()
             if player.clip is not None:
                 self.clip_gradients(optimizer, gradient_clip_val=player.clip, gradient_clip_algorithm="norm")
             optimizer.step()
@@ -137,8 +144,7 @@ class Fit(pl.LightningModule):
     @contextlib.contextmanager
     def _turn(self, name: str) -> Iterator[None]:
         """Only the player's own parameters take gradients."""
-        own = {id(parameter) for parameter in self.owned[name]}
-        others = [parameter for parameter in self.trainable if id(parameter) not in own]
+        others = self.others[name]
         for parameter in others:
             parameter.requires_grad_(False)
         try:
@@ -148,7 +154,7 @@ class Fit(pl.LightningModule):
                 parameter.requires_grad_(True)
 
     def _check(self, losses: Losses, batch: Batch, name: str, step: int) -> None:
-        if is_finite(losses.total.detach()):
+        if math.isfinite(losses.total.item()):
             return
         reseed(step_seed(self.seed, step), self.device)
         where = explain(self.model, batch, losses.parts, lambda: self.model.loss(batch, name))
@@ -159,15 +165,14 @@ class Fit(pl.LightningModule):
 
     def _remember(self, losses: Losses, prefix: str) -> None:
         for key, value in {"loss": losses.total, **losses.parts}.items():
-            key = prefix + key
-            self._sums[key] = self._sums.get(key, 0) + value.detach().float()
-            self._counts[key] = self._counts.get(key, 0) + 1
+            self._open.setdefault(prefix + key, []).append(value.detach())
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def done(self) -> None:
         """Closes a row of ``history`` every ``log_every`` batches, then hands over to ``after``."""
-        if self.step % self.log_every == 0 and self._sums:
-            self.history.append({"step": self.step, **{key: _short(self._sums[key] / self._counts[key]) for key in self._sums}})
-            self._sums, self._counts = {}, {}
+        if self._open and (step := self.step) % self.log_every == 0:
+            means = {key: _short(torch.stack(values).float().mean()) for key, values in self._open.items()}
+            self.history.append({"step": step, **means})
+            self._open = {}
         if (after := self._outside[1]) is not None:
             after(self)
 
@@ -213,14 +218,14 @@ class Fit(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is not a tensor of the module; plain types only, so that it loads with ``weights_only``."""
-        sums = {key: value.cpu() for key, value in self._sums.items()}
-        checkpoint["fit"] = {"history": self.history, "best": self.best, "sums": sums, "counts": self._counts}
+        kept = {key: torch.stack(values).cpu() for key, values in self._open.items()}
+        checkpoint["fit"] = {"history": self.history, "best": self.best, "open": kept}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The inverse."""
         kept = checkpoint["fit"]
-        self.history, self.best, self._counts = kept["history"], kept["best"], kept["counts"]
-        self._sums = {key: value.to(self.device) for key, value in kept["sums"].items()}
+        self.history, self.best = kept["history"], kept["best"]
+        self._open = {key: list(values.to(self.device).unbind()) for key, values in kept["open"].items()}
 
 
 def autocast_nets(model: LatentModel, device: str, frozen: nn.Module | None = None) -> None:
@@ -264,10 +269,6 @@ def _floats(output: Any) -> Any:
 def _swap(pairs: list[tuple[nn.Parameter, Tensor]]) -> None:
     for parameter, average in pairs:
         parameter.data, average.data = average.data, parameter.data
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _short(value: Tensor | float) -> float:
