@@ -32,7 +32,7 @@ def train(case: Case, seed: int) -> Fit:
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(fit, DataLoader(batches, batch_size=None))
+        trainer.fit(fit, DataLoader([batches], batch_size=None))  # one stretch
     return fit
 
 
