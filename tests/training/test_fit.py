@@ -120,6 +120,19 @@ def test_players_move_only_what_is_theirs(tmp_path, model):
         assert all(parameter.requires_grad for parameter in built.parameters())
 
 
+def test_a_second_fit_lets_nobody_play_twice(tmp_path):
+    data = DataModule(write_data(tmp_path, "image", shape=(1, 8, 8)))
+    weights = []
+    for starts in (1, 2):
+        torch.manual_seed(0)
+        fit = Fit(instantiate(MODELS["small_vae"]["net"], spec=data.spec), seed=0)
+        for _ in range(starts):
+            fit.configure_optimizers()
+        fit.play(data.train_batch(0, 0, 16))
+        weights.append(fit.model.state_dict())
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
 def test_averages_stand_in_for_the_weights_and_step_back(tmp_path):
     data = DataModule(write_data(tmp_path, "image", shape=(1, 8, 8)))
     fit = Fit(instantiate(MODELS["vae"]["net"], spec=data.spec), seed=0)

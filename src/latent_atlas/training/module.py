@@ -75,7 +75,8 @@ class Fit(pl.LightningModule):
         self.history: list[Row] = []
         self.best: dict[str, float] = {}
         self._last: Tensor | None = None
-        self._open: dict[str, list[Tensor]] = {}  # the losses of the row that is not closed yet
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
         for name, player in self.players.items():
             if player.ema is not None:
                 for i, parameter in enumerate(self.owned[name]):
@@ -100,7 +101,7 @@ class Fit(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """One optimizer per player, in their order; its scheduler is stepped here and saved by Lightning."""
-        made = []
+        made, self._turns = [], []  # anew, or a second fit would let everybody play twice
         for name, player in self.players.items():
             optimizer = player.optimizer(self.owned[name])
             scheduler = player.scheduler(optimizer) if player.scheduler is not None else None
@@ -165,14 +166,15 @@ class Fit(pl.LightningModule):
 
     def _remember(self, losses: Losses, prefix: str) -> None:
         for key, value in {"loss": losses.total, **losses.parts}.items():
-            self._open.setdefault(prefix + key, []).append(value.detach())
+            key = prefix + key
+            self._sums[key] = self._sums.get(key, 0) + value.detach().float()
+            self._counts[key] = self._counts.get(key, 0) + 1
 
     def done(self) -> None:
         """Closes a row of ``history`` every ``log_every`` batches, then hands over to ``after``."""
-        if self._open and (step := self.step) % self.log_every == 0:
-            means = {key: _short(torch.stack(values).float().mean()) for key, values in self._open.items()}
-            self.history.append({"step": step, **means})
-            self._open = {}
+        if self._sums and (step := self.step) % self.log_every == 0:
+            self.history.append({"step": step, **{key: _short(self._sums[key] / self._counts[key]) for key in self._sums}})
+            self._sums, self._counts = {}, {}
         if (after := self._outside[1]) is not None:
             after(self)
 
@@ -218,14 +220,14 @@ class Fit(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is not a tensor of the module; plain types only, so that it loads with ``weights_only``."""
-        kept = {key: torch.stack(values).cpu() for key, values in self._open.items()}
-        checkpoint["fit"] = {"history": self.history, "best": self.best, "open": kept}
+        sums = {key: value.cpu() for key, value in self._sums.items()}
+        checkpoint["fit"] = {"history": self.history, "best": self.best, "sums": sums, "counts": self._counts}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The inverse."""
         kept = checkpoint["fit"]
-        self.history, self.best = kept["history"], kept["best"]
-        self._open = {key: list(values.to(self.device).unbind()) for key, values in kept["open"].items()}
+        self.history, self.best, self._counts = kept["history"], kept["best"], kept["counts"]
+        self._sums = {key: value.to(self.device) for key, value in kept["sums"].items()}
 
 
 def autocast_nets(model: LatentModel, device: str, frozen: nn.Module | None = None) -> None:
